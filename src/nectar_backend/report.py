@@ -2,12 +2,10 @@
 """The status as a table, and what to type next."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from nectar_backend.status import Row, Target
 
@@ -17,23 +15,34 @@ COLUMNS = ("deployment", "URL", "release", "database", "slot", "state")
 
 def print_status(console: Console, rows: Sequence[Row]) -> None:
     """One line for each deployment; reasons stand below, where they have room."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
-    for column in COLUMNS:
-        table.add_column(column, no_wrap=True)
-    for row in rows:
-        table.add_row(*show_row(row), Text("ok", style="green") if row.ok else Text("failed", style="bold red"))
-    # Measured rather than fitted: a cut URL or name is of no use, in a file least of all.
-    width = console.measure(table).maximum
-    console.print(table, soft_wrap=True, width=max(width, 1))
-    for row in rows:
-        if row.error:
-            console.print(f"{row.deployment}: {row.error}", style="red", markup=False, highlight=False, soft_wrap=True)
+    head, *lines = lay_out([COLUMNS, *map(show_row, rows)])
+    console.print(head, style="bold", soft_wrap=True)
+    for line, row in zip(lines, rows, strict=True):
+        console.print(line, style="" if row.ok else "red", markup=False, highlight=False, soft_wrap=True)
+    for reason in list_reasons(rows):
+        console.print(reason, style="red", markup=False, highlight=False, soft_wrap=True)
     console.print(verdict(rows), markup=False, highlight=False, soft_wrap=True)
 
 
-def show_row(row: Row) -> tuple[str, str, str, str, str]:
+def lay_out(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as their longest word: a cut URL is of no use, so nothing is fitted to the terminal."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["   ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def show_row(row: Row) -> tuple[str, ...]:
     place = " on ".join(filter(None, (row.slot, row.host)))
-    return (row.deployment, row.url, (row.release or "-")[:RELEASE_DIGITS], row.database, place or "-")
+    release = (row.release or "-")[:RELEASE_DIGITS]
+    return (row.deployment, row.url, release, row.database or "-", place or "-", "ok" if row.ok else "failed")
+
+
+def list_reasons(rows: Iterable[Row]) -> list[str]:
+    """Each reason once, with all that it holds for."""
+    named: dict[str, list[str]] = {}
+    for row in rows:
+        if row.error:
+            named.setdefault(row.error, []).append(row.deployment)
+    return [f"{', '.join(names)}: {reason}" for reason, names in named.items()]
 
 
 def verdict(rows: Sequence[Row]) -> str:

@@ -31,7 +31,7 @@ class Target:
     port: int
     ca_file: str
     ready_path: str
-    database: str
+    database: str | None
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Row:
     port: int
     ca_file: str
     release: str | None
-    database: str
+    database: str | None
     slot: str | None
     host: str | None
     ok: bool
@@ -55,19 +55,26 @@ def list_targets(inventory: Mapping[str, Any], ca_file: Path) -> list[Target]:
     """Derive from `ansible-inventory --list` where each deployment must answer."""
     variables = shared_variables(inventory)
     address = find_address(inventory)
+    # The team's own come first, then each by the number that it keeps for life.
+    entries = sorted(variables["deployments"].values(), key=lambda entry: (entry["kind"] != "team", entry["number"]))
     return [
         Target(
-            deployment=name,
+            deployment=entry["name"],
             url=entry["url"],
             server_name=entry["server_name"],
             address=address,
             port=urlsplit(entry["url"]).port or 443,
             ca_file=str(ca_file),
-            ready_path=variables["applications"][entry["application"]]["ready_path"],
-            database=entry["database"],
+            ready_path=find_ready_path(variables["applications"][entry["application"]]),
+            database=entry.get("database"),
         )
-        for name, entry in variables["deployments"].items()
+        for entry in entries
     ]
+
+
+def find_ready_path(application: Mapping[str, Any]) -> str:
+    """The path that load balancers check too; an application that names none is asked for its first page."""
+    return str(application.get("ready_path") or application.get("health_path") or "/")
 
 
 def find_address(inventory: Mapping[str, Any]) -> str:
