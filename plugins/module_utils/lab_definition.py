@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any
+from typing import Any, TypeAlias
 
 LABEL_LAB = "nectar.lab"
 LABEL_STATE = "nectar.lab.state"
@@ -21,8 +21,8 @@ SEED_FOLDER = "/var/lib/lab-seed"
 # Less than this, and systemd doesn't start.
 LEAST_MEMORY = 64
 
-Subnet = IPv4Network | IPv6Network
-Address = IPv4Address | IPv6Address
+Subnet: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
+Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 _FAMILIES = (4, 6)
 
 
@@ -140,7 +140,7 @@ def _define_host(
         container=f"{lab.prefix}-{name}",
         ipv4=ipv4,
         ipv6=ipv6,
-        mac=derive_mac(IPv4Address(ipv4)),
+        mac=derive_mac(ipaddress.IPv4Address(ipv4)),
         memory=server["memory"],
         volumes=volumes,
         mounts=(
@@ -152,7 +152,7 @@ def _define_host(
     )
 
 
-def derive_mac(address: IPv4Address) -> str:
+def derive_mac(address: ipaddress.IPv4Address) -> str:
     """Give the hardware address that goes with an address; neighbours then know a restarted host at once."""
     return ":".join(f"{byte:02x}" for byte in b"\x02\x00" + address.packed)
 
@@ -183,7 +183,7 @@ def _parse_subnets(subnets: Sequence[str]) -> Iterator[Subnet | str]:
     for version, text in zip(_FAMILIES, subnets, strict=True):
         variable = f"NECTAR_NETWORK_IPV{version}"
         try:
-            subnet = ip_network(text)
+            subnet = ipaddress.ip_network(text)
         except ValueError as error:
             yield f"{variable}: {text!r} is no subnet ({error}); give one such as 10.89.77.0/24 or fd6e:6563:77::/64."
             continue
@@ -199,7 +199,7 @@ def _parse_addresses(server: Mapping[str, Any], subnets: Sequence[Subnet]) -> It
     addresses = []
     for text in server.get("addresses", ()):
         try:
-            addresses.append(ip_address(text))
+            addresses.append(ipaddress.ip_address(text))
         except ValueError:
             yield f"{name}: addresses: {text!r} is no address; give IPv4 and IPv6 addresses."
     for subnet in subnets:

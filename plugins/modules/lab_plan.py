@@ -153,7 +153,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "volume_hosts": {"type": "list", "elements": "str", "default": []},
     "settings": {"type": "dict", "default": {}},
 }
-EXT4_MAGIC_OFFSET, EXT4_MAGIC = 0x438, b"\x53\xef"
+EXT4_MAGIC_OFFSET = 0x438
+EXT4_MAGIC = b"\x53\xef"
 
 
 def main() -> None:
