@@ -1,0 +1,1 @@
+"""Orders over HTTP, kept in PostgreSQL: the example backend of nectar.backend."""

@@ -1,0 +1,173 @@
+"""Orders in PostgreSQL, reached so that a failover costs seconds, and no request hangs.
+
+Each thread keeps one connection. A transaction's first statement tells whether that still lives; a dead one is
+replaced there and then, before anything was asked of it. Every answer is awaited for a limited time, also when a
+pooler or a frozen server holds the connection open in silence. And while the database is away, requests are
+refused at once (see breaker.py).
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow, class_row
+
+from orders.breaker import Breaker
+from orders.domain import Listing, NewOrder, Order
+from orders.settings import Settings
+
+RV = TypeVar("RV")
+
+# Seconds that a transaction may take to begin: enough for a pooler that must first connect, and log in, itself.
+BEGIN_TIMEOUT = 2.0
+# Seconds between two tries while the database is away.
+RETRY_PAUSE = 0.5
+COLUMNS = "id, customer_id AS customer, quantity, total_cents, placed_at"
+# A server that ends between two messages may leave answers that nobody asked for: an InternalError.
+CONNECTION_ERRORS = (psycopg.OperationalError, psycopg.InternalError)
+
+
+class UnavailableError(Exception):
+    """The database can't serve now; the same request may succeed in a moment."""
+
+
+class BoundedConnection(psycopg.Connection[TupleRow]):
+    """A connection that gives up, and closes, when the server stays silent for too long."""
+
+    patience = BEGIN_TIMEOUT
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Await an answer for `patience` seconds at most."""
+        try:
+            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except psycopg.OperationalError:
+            # An answer that comes later would be taken for the answer to the next question.
+            if self.info.transaction_status == TransactionStatus.ACTIVE:
+                self.close()
+            raise
+
+
+class Database:
+    """The orders. Connects at first use, so that a process may fork before."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._breaker = Breaker(RETRY_PAUSE)
+        self._kept = threading.local()
+        self._opened: weakref.WeakSet[BoundedConnection] = weakref.WeakSet()
+
+    def close(self) -> None:
+        """Close every thread's connection."""
+        for connection in list(self._opened):
+            connection.close()
+
+    def add(self, order: NewOrder) -> Order:
+        """Keep a new order; when this returns, it is committed."""
+        with self._transaction() as connection, connection.cursor(row_factory=class_row(Order)) as cursor:
+            kept = cursor.execute(
+                f"INSERT INTO orders (customer_id, quantity, total_cents) VALUES (%s, %s, %s) RETURNING {COLUMNS}",  # noqa: S608
+                (order.customer, order.quantity, order.total_cents),
+            ).fetchone()
+        if kept is None:
+            raise UnavailableError("the database took the order and returned none")
+        return kept
+
+    def get(self, identity: int) -> Order | None:
+        """One order."""
+        with self._transaction() as connection, connection.cursor(row_factory=class_row(Order)) as cursor:
+            return cursor.execute(f"SELECT {COLUMNS} FROM orders WHERE id = %s", (identity,)).fetchone()  # noqa: S608
+
+    def list(self, wanted: Listing) -> list[Order]:
+        """Orders, newest first. No index serves `customer_id`: with it given, this reads the whole table."""
+        query = f"SELECT {COLUMNS} FROM orders WHERE id < %s"  # noqa: S608
+        values = [wanted.before]
+        if wanted.customer is not None:
+            query += " AND customer_id = %s"
+            values.append(wanted.customer)
+        with self._transaction() as connection, connection.cursor(row_factory=class_row(Order)) as cursor:
+            return cursor.execute(query + " ORDER BY id DESC LIMIT %s", [*values, wanted.limit]).fetchall()
+
+    def applied_migrations(self) -> set[int]:
+        """The migrations that this database holds; refuse a database that takes no writes."""
+        with self._transaction() as connection:
+            rows = connection.execute("SELECT version, pg_is_in_recovery() FROM schema_migrations").fetchall()
+        if any(in_recovery for _, in_recovery in rows):
+            raise UnavailableError("the database is a standby and takes no orders")
+        return {version for version, _ in rows}
+
+    @contextmanager
+    def _transaction(self) -> Iterator[BoundedConnection]:
+        connection = self._begin()
+        try:
+            yield connection
+            connection.commit()
+        except BaseException as error:
+            # Not worth finding out what state it is in: the next request opens another.
+            connection.close()
+            reason = self._reason(error)
+            if reason is None:
+                raise
+            raise UnavailableError(reason) from error
+
+    def _begin(self) -> BoundedConnection:
+        if not self._breaker.admits():
+            raise UnavailableError("the database is away")
+        kept: BoundedConnection | None = getattr(self._kept, "connection", None)
+        try:
+            connection = self._begun(kept) or self._begun(self._connect())
+        except CONNECTION_ERRORS as error:
+            self._breaker.failed()
+            raise UnavailableError("the database is away") from error
+        if connection is None:
+            self._breaker.failed()
+            raise UnavailableError("the database ends every connection")
+        self._breaker.worked()
+        return connection
+
+    def _begun(self, connection: BoundedConnection | None) -> BoundedConnection | None:
+        """The connection with a transaction begun, or None if it is dead."""
+        if connection is None or connection.closed:
+            return None
+        connection.patience = BEGIN_TIMEOUT
+        try:
+            # For the transaction and not the session, because a pooler gives sessions to anyone.
+            connection.execute(f"SET LOCAL statement_timeout = {self._settings.statement_timeout}")
+        except CONNECTION_ERRORS:
+            connection.close()
+            return None
+        connection.patience = self._settings.statement_timeout / 1000 + 1
+        return connection
+
+    def _connect(self) -> BoundedConnection:
+        connection = BoundedConnection.connect(
+            self._settings.database,
+            application_name=self._settings.name,
+            connect_timeout=self._settings.connect_timeout,
+            # None sends plain statements, which every pooler takes in transaction mode.
+            prepare_threshold=self._settings.prepare_threshold,
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+        )
+        self._kept.connection = connection
+        self._opened.add(connection)
+        return connection
+
+    def _reason(self, error: BaseException) -> str | None:
+        """Why a request could not be served now; None for an error that has nothing to do with the moment."""
+        if isinstance(error, psycopg.errors.QueryCanceled):
+            return f"the database took longer than {self._settings.statement_timeout} ms"
+        if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+            return "the database is a standby and takes no orders"
+        if isinstance(error, psycopg.errors.UndefinedTable):
+            return "the database has no orders yet; run orders-migrate"
+        if isinstance(error, CONNECTION_ERRORS):
+            return "the database went away during the request"
+        return None
