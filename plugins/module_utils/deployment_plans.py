@@ -1,0 +1,212 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a deploy will do, decided before any host is touched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.nectar.backend.plugins.module_utils.releases import ReleaseError, Target, make_target
+from ansible_collections.nectar.backend.plugins.module_utils.revisions import check_application, missing_secrets
+from ansible_collections.nectar.backend.plugins.module_utils.slots import (
+    SLOTS,
+    HostState,
+    Record,
+    Step,
+    content_of,
+    newest,
+    parse_data,
+    plan_step,
+    waves,
+)
+
+DEFAULT_PATH = "/"
+
+
+class PlanError(ValueError):
+    """Why nothing will be deployed: every reason, not the first."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """An application server: where its slots are reached, and what it said, if it did."""
+
+    address: str
+    info: Mapping[str, Any] | None
+
+
+def common_target(servers: Mapping[str, Server]) -> Target:
+    """Return what all servers that answered run; one release must run on all of them."""
+    found = {(server.info["debian"], server.info["machine"]) for server in servers.values() if server.info}
+    if not found:
+        raise PlanError("no application server answered; is the environment up?")
+    if len(found) > 1:
+        shown = ", ".join(
+            f"{host}: Debian {server.info['debian']} on {server.info['machine']}"
+            for host, server in servers.items()
+            if server.info
+        )
+        raise PlanError(
+            f"application servers differ ({shown}), and a release is built for one of them; upgrade the others first"
+        )
+    try:
+        return make_target(*found.pop())
+    except ReleaseError as error:
+        raise PlanError(str(error)) from error
+
+
+def check_deployment(
+    deployment: Mapping[str, Any], applications: Mapping[str, Any], secrets: Mapping[str, str]
+) -> list[str]:
+    """Say why a deployment can't be deployed."""
+    name, application = deployment["name"], applications.get(deployment["application"])
+    if application is None:
+        return [
+            f"{name}: application {deployment['application']} is not in the registry; known are {', '.join(sorted(applications))}"
+        ]
+    problems = check_application(
+        application, merged_environment(deployment, application), bool(deployment.get("database"))
+    )
+    if missing := missing_secrets(deployment, application, secrets):
+        problems.append(
+            f"secrets {', '.join(missing)} are missing under deployments.{name}; make or add them before a deploy"
+        )
+    if re.search(rf"-({'|'.join(SLOTS)})$", name):
+        problems.append("the name ends like that of a slot; rename the deployment")
+    if "identity" in application["processes"]:
+        problems.append("process identity has the name of what every slot has; rename it")
+    return [f"{name}: {problem}" for problem in problems]
+
+
+def merged_environment(deployment: Mapping[str, Any], application: Mapping[str, Any]) -> dict[str, str]:
+    """Return the application's environment with what the deployment says otherwise."""
+    both = {**(application.get("environment") or {}), **(deployment.get("environment") or {})}
+    return {name: str(value) for name, value in both.items()}
+
+
+def full_deployment(
+    deployment: Mapping[str, Any], application: Mapping[str, Any], servers: Mapping[str, Server], release: str
+) -> dict[str, Any]:
+    """Return all about a deployment that slots and load balancers need, secrets apart."""
+    has_web = any(process["type"] == "web" for process in application["processes"].values())
+    ready = application.get("ready_path") or application.get("health_path") or DEFAULT_PATH
+    return {
+        **{key: deployment[key] for key in ("name", "application", "user", "server_name", "url", "ports")},
+        "database": deployment.get("database") or "",
+        "database_role": deployment.get("database_role") or "",
+        "processes": application["processes"],
+        "migrate": application.get("migrate") or [],
+        "environment": merged_environment(deployment, application),
+        "ready_path": ready if has_web else "",
+        "addresses": {host: servers[host].address for host in deployment["hosts"] if host in servers},
+        "release": release,
+    }
+
+
+def plan_deployment(
+    full: Mapping[str, Any], revision: str, servers: Mapping[str, Server], notes: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the deployment with its step: the slot to use, and where there is work."""
+    name = full["name"]
+    states = {
+        host: _state(name, server.info) for host, server in servers.items() if server.info and host in full["addresses"]
+    }
+    traffic = [Record(name, note["active"], note["generation"]) for note in notes]
+    step = plan_step(name, content_of({**full, "revision": revision}), list(full["addresses"]), states, traffic)
+    return {**full, "revision": revision, **_step_data(step, full["migrate"])}
+
+
+def _state(name: str, info: Mapping[str, Any]) -> HostState:
+    data = info["records"].get(name)
+    return HostState(parse_data(data, name) if data else Record(name), bool(info["serves"].get(name)))
+
+
+def _step_data(step: Step, migrate: Sequence[str]) -> dict[str, Any]:
+    return {
+        "slot": step.slot,
+        "generation": step.generation,
+        "switches": step.switches,
+        "hosts": list(step.hosts),
+        "behind": list(step.behind),
+        "former": step.former,
+        "migrate_host": step.hosts[0] if step.switches and migrate and step.hosts else None,
+    }
+
+
+def make_plan(steps: Sequence[Mapping[str, Any]], parallel: int) -> dict[str, Any]:
+    """Order the steps: what needs nothing, and the waves of what does."""
+    working = [step["name"] for step in steps if step["hosts"]]
+    takes_memory = [step["name"] for step in steps if step["hosts"] and step["switches"] and step["former"]]
+    return {
+        "steps": {step["name"]: dict(step) for step in steps},
+        "waves": waves(working, takes_memory, parallel),
+        "current": [step["name"] for step in steps if not step["hosts"]],
+        "behind": {step["name"]: step["behind"] for step in steps if step["behind"]},
+    }
+
+
+def needed_releases(steps: Iterable[Mapping[str, Any]], servers: Mapping[str, Server]) -> dict[str, list[str]]:
+    """Return which releases must be brought to which servers."""
+    needed: dict[str, list[str]] = {}
+    for step in steps:
+        for host in step["hosts"]:
+            info = servers[host].info
+            if info and step["release"] not in info["releases"] and host not in needed.setdefault(step["release"], []):
+                needed[step["release"]].append(host)
+    return {release: sorted(hosts) for release, hosts in needed.items() if hosts}
+
+
+def promoted_deployments(
+    deployments: Mapping[str, Mapping[str, Any]], addresses: Mapping[str, str], infos: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return what load balancers must know of every deployment that has a promoted slot.
+
+    What was promoted decides: a name or a path that the registry has changed since comes with the next release.
+    """
+    known = [info["records"] for info in infos]
+    found = []
+    for name, deployment in deployments.items():
+        record = newest([parse_data(records[name], name) for records in known if name in records], name)
+        if record.active and record.serving:
+            found.append(
+                {
+                    "name": name,
+                    "ports": deployment["ports"],
+                    "addresses": {host: addresses[host] for host in deployment["hosts"] if host in addresses},
+                    "server_name": record.serving.server_name,
+                    "ready_path": record.serving.ready_path,
+                    "revision": record.serving.revision,
+                    "slot": record.active,
+                    "generation": record.generation,
+                }
+            )
+    return found
+
+
+def step_failures(
+    steps: Iterable[Mapping[str, Any]], answers: Mapping[str, Mapping[str, Any]], asked: str = "hosts"
+) -> dict[str, str]:
+    """Return the deployments that a part of a deploy failed for, and why.
+
+    `answers` are modules' results by host, `asked` says who owes one: all `hosts` of a deployment, its `migrate_host`, or `any` of those
+    that can send it requests. A host that fell silent on the way fails the deployment, and what served goes on.
+    """
+    failures = {step["name"]: _step_errors(step, answers, asked) for step in steps}
+    return {name: "\n".join(errors) for name, errors in failures.items() if errors}
+
+
+def _step_errors(step: Mapping[str, Any], answers: Mapping[str, Mapping[str, Any]], asked: str) -> list[str]:
+    all_results = {host: answer.get("results") for host, answer in answers.items()}
+    results = {
+        host: found[step["name"]]
+        for host, found in all_results.items()
+        if isinstance(found, dict) and step["name"] in found
+    }
+    errors = [f"{host}: {result['error']}" for host, result in results.items() if result.get("error")]
+    if asked == "any":
+        silent = step["ready_path"] and not results
+        return errors or (["no load balancer answered, so nothing was switched"] if silent else [])
+    owing = step["hosts"] if asked == "hosts" else [step["migrate_host"]] if step["migrate_host"] else []
+    return errors + [f"{host}: stopped answering during the deploy" for host in owing if host not in results]

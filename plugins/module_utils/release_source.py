@@ -1,0 +1,127 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a release is made of, read from the controller's disk."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import tomllib
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.nectar.backend.plugins.module_utils.release_files import BLOCK, file_sha256
+from ansible_collections.nectar.backend.plugins.module_utils.releases import (
+    ReleaseError,
+    Requirement,
+    SourceFile,
+    Target,
+    check_package,
+    is_source,
+    parse_lock,
+    release_id,
+    tree_digest,
+)
+from ansible_collections.nectar.backend.plugins.module_utils.text_files import read_text
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A release by its name, and where its source and its lock lie."""
+
+    release: str
+    source: Mapping[str, str]
+    lock: str
+
+
+def describe_release(name: str, application: Mapping[str, Any], target: Target) -> Inputs:
+    """Name the release that an application's source would become."""
+    source, lock_path = application["source"], application.get("lock")
+    if not lock_path:
+        raise ReleaseError(
+            f"application {name}: lock is missing; name a file of hashed requirements, as uv pip compile --generate-hashes writes it"
+        )
+    lock = read_text(lock_path)
+    if lock is None:
+        raise ReleaseError(
+            f"application {name}: lock {lock_path} doesn't exist; make it with: uv pip compile --generate-hashes -o {lock_path}"
+        )
+    try:
+        described = _describe_source(source, parse_lock(lock))
+    except (ReleaseError, OSError) as error:
+        raise ReleaseError(f"application {name}, lock {lock_path}: {error}") from error
+    return Inputs(release_id(name, described, [lock], target), dict(source), lock_path)
+
+
+def _describe_source(source: Mapping[str, str], requirements: tuple[Requirement, ...]) -> dict[str, str]:
+    if "directory" in source:
+        return {"tree": directory_digest(source["directory"])}
+    if "wheel" in source:
+        return {"wheel": os.path.basename(source["wheel"]), "sha256": file_sha256(source["wheel"])}
+    check_package(source["package"], source["version"], requirements)
+    return {"package": source["package"], "version": source["version"]}
+
+
+def directory_digest(directory: str) -> str:
+    """Return the digest of a source tree."""
+    if not os.path.exists(os.path.join(directory, "pyproject.toml")):
+        raise ReleaseError(f"source {directory} has no pyproject.toml; name the folder of a Python project")
+    return tree_digest(
+        SourceFile(path, os.access(os.path.join(directory, path), os.X_OK), file_sha256(os.path.join(directory, path)))
+        for path in source_paths(directory)
+    )
+
+
+def source_paths(directory: str) -> list[str]:
+    """Return the files of a source tree, without what git ignores and what tools leave behind."""
+    listed = _git_paths(directory)
+    paths = listed if listed is not None else _walk(directory)
+    return sorted(path for path in paths if is_source(path) and os.path.isfile(os.path.join(directory, path)))
+
+
+def _git_paths(directory: str) -> list[str] | None:
+    command = ["git", "-C", directory, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        result = subprocess.run(command, capture_output=True, check=False, text=True)
+    except FileNotFoundError:
+        return None
+    return None if result.returncode else [path for path in result.stdout.split("\0") if path]
+
+
+def _walk(directory: str) -> Iterator[str]:
+    for folder, _folders, names in os.walk(directory):
+        for name in names:
+            yield os.path.relpath(os.path.join(folder, name), directory)
+
+
+def read_project(directory: str) -> dict[str, Any]:
+    """Return a project's pyproject.toml."""
+    path = os.path.join(directory, "pyproject.toml")
+    try:
+        with open(path, "rb") as stream:
+            return tomllib.load(stream)
+    except tomllib.TOMLDecodeError as error:
+        raise ReleaseError(f"{path} can't be read: {error}") from error
+
+
+def cache_directory(environ: Mapping[str, str]) -> str:
+    """Return where this collection keeps what it can make again."""
+    return os.path.join(environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "nectar")
+
+
+def archive_path(cache: str, release: str) -> str:
+    """Return where a built release lies on the controller."""
+    return os.path.join(cache, "releases", f"{release}.tar.gz")
+
+
+def is_whole(path: str) -> bool:
+    """Say whether an archive is there from its first byte to its last: a fetch may have been cut short."""
+    try:
+        with gzip.open(path) as stream:
+            while stream.read(BLOCK):
+                pass
+    except (OSError, EOFError, zlib.error):
+        return False
+    return True

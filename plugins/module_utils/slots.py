@@ -1,0 +1,212 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Slots and records: which revision is where, which one serves, and what a deploy has to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
+from typing import Any
+
+SLOTS = ("blue", "green")
+
+
+class SlotError(ValueError):
+    """A record that can't be read, or a choice that can't be made."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is in a slot, and what load balancers need to know of it: without a path to ask there is nothing to balance."""
+
+    release: str
+    revision: str
+    server_name: str = ""
+    ready_path: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a host remembers about a deployment.
+
+    `generation` grows with every switch: of two hosts that disagree, the one with the greater number is right.
+    """
+
+    deployment: str
+    active: str | None = None
+    generation: int = 0
+    promoted: str | None = None
+    slots: Mapping[str, Content] = field(default_factory=dict)
+
+    @property
+    def serving(self) -> Content | None:
+        """What the active slot holds."""
+        return self.slots.get(self.active) if self.active else None
+
+
+@dataclass(frozen=True)
+class HostState:
+    """What was found on an application server: its record, and whether the active slot runs and will after a reboot."""
+
+    record: Record
+    serves: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a deploy does to one deployment.
+
+    `switches` says that traffic moves to another slot. Without it, `hosts` only catch up with what is promoted already.
+    """
+
+    slot: str
+    generation: int
+    switches: bool
+    hosts: tuple[str, ...]
+    behind: tuple[str, ...]
+    former: str | None
+
+    @property
+    def changes(self) -> bool:
+        """Say whether there is anything to do on the application servers."""
+        return bool(self.hosts)
+
+
+def other(slot: str) -> str:
+    """Return the other slot."""
+    return SLOTS[1 - SLOTS.index(slot)]
+
+
+def parse_record(text: str, deployment: str) -> Record:
+    """Read a record as it lies on a host."""
+    try:
+        return parse_data(json.loads(text), deployment)
+    except ValueError as error:
+        raise SlotError(
+            f"the record of {deployment} can't be read ({error}); restore it from another application server"
+        ) from error
+
+
+def parse_data(data: Any, deployment: str) -> Record:
+    """Read a record from plain values."""
+    try:
+        slots = {slot: Content(**entry) for slot, entry in data["slots"].items() if entry}
+        record = Record(data["deployment"], data["active"], int(data["generation"]), data["promoted"], slots)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SlotError(f"it lacks {error}") from error
+    if record.active not in (None, *SLOTS) or record.deployment != deployment:
+        raise SlotError(f"it names {record.deployment} with slot {record.active}")
+    return record
+
+
+def record_data(record: Record) -> dict[str, Any]:
+    """Return a record as plain values, with both slots present."""
+    data = asdict(record)
+    data["slots"] = {slot: data["slots"].get(slot) for slot in SLOTS}
+    return data
+
+
+def record_text(record: Record) -> str:
+    """Write a record."""
+    return json.dumps(record_data(record), indent=2) + "\n"
+
+
+def newest(records: Iterable[Record], deployment: str) -> Record:
+    """Return what the environment knows about a deployment: the record with the greatest generation."""
+    return max(records, key=lambda record: record.generation, default=Record(deployment))
+
+
+def content_of(deployment: Mapping[str, Any]) -> Content:
+    """Return what a planned deployment puts into its slot."""
+    return Content(**{key: deployment[key] for key in ("release", "revision", "server_name", "ready_path")})
+
+
+def prepare(record: Record, slot: str, content: Content) -> Record:
+    """Put something into a slot."""
+    return replace(record, slots={**record.slots, slot: content})
+
+
+def promote(record: Record, slot: str, generation: int, now: str) -> Record:
+    """Let a slot be the one that serves; a record that says so already keeps its date."""
+    if slot not in record.slots:
+        raise SlotError(f"slot {slot} of {record.deployment} holds nothing; prepare it first")
+    if (record.active, record.generation) == (slot, generation):
+        return record
+    return replace(record, active=slot, generation=generation, promoted=now)
+
+
+def plan_step(
+    deployment: str,
+    wanted: Content,
+    hosts: Sequence[str],
+    states: Mapping[str, HostState],
+    traffic: Iterable[Record] = (),
+) -> Step:
+    """Say what brings a deployment to the wanted revision.
+
+    `states` are the application servers that answered; `traffic` is what load balancers send requests to. A load balancer may be ahead
+    of every record, where a run ended between the switch and the promotion: what it sends requests to is never overwritten.
+    """
+    known = newest([*(state.record for state in states.values()), *traffic], deployment)
+    living = tuple(host for host in hosts if host in states)
+    behind = tuple(host for host in hosts if host not in states)
+    held = _holders(known.active, wanted, states)
+    if known.active and held:
+        missing = tuple(
+            host for host in living if not _is_current(states[host], known.active, known.generation, wanted)
+        )
+        return Step(known.active, known.generation, False, missing, behind, None)
+    slot = other(known.active) if known.active else SLOTS[0]
+    return Step(slot, known.generation + 1, True, living, behind, known.active)
+
+
+def _holders(slot: str | None, wanted: Content, states: Mapping[str, HostState]) -> list[str]:
+    """Return the hosts with the newest record that hold what is wanted in the slot that serves."""
+    latest = max((state.record.generation for state in states.values()), default=0)
+    return [
+        host
+        for host, state in states.items()
+        if slot and state.record.generation == latest and state.record.slots.get(slot) == wanted
+    ]
+
+
+def _is_current(state: HostState, slot: str, generation: int, wanted: Content) -> bool:
+    record = state.record
+    return state.serves and (record.active, record.generation) == (slot, generation) and record.serving == wanted
+
+
+def choose_deployments(
+    known: Mapping[str, Mapping[str, Any]], deployments: Sequence[str], members: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the deployments that were asked for by name or by member; without either, all of them."""
+    if not deployments and not members:
+        return tuple(known)
+    owners = {entry["member"]: name for name, entry in known.items() if entry.get("member")}
+    problems = [_unknown("deployment", name, known) for name in deployments if name not in known]
+    problems += [_unknown("member", name, owners) for name in members if name not in owners]
+    if problems:
+        raise SlotError("; ".join(problems))
+    chosen = {*deployments, *(name for name, entry in known.items() if entry.get("member") in members)}
+    return tuple(name for name in known if name in chosen)
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1)
+    return f"{kind} {name!r} is not in the registry; " + (
+        f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
+    )
+
+
+def waves(names: Sequence[str], switching: Iterable[str], size: int) -> list[list[str]]:
+    """Order deployments into waves.
+
+    Those that have nothing running need no memory beside what they keep, and go first and together. The others hold two slots
+    for a while, so only `size` of them go at once.
+    """
+    held = set(switching)
+    first = [name for name in names if name not in held]
+    rest = [name for name in names if name in held]
+    groups = [rest[start : start + size] for start in range(0, len(rest), size)]
+    return [group for group in (first, *groups) if group]

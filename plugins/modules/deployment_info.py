@@ -1,0 +1,117 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Read what a server knows about all deployments."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: deployment_info
+short_description: Read what a server knows about all deployments
+version_added: "0.1.0"
+description:
+  - Reads the records of all deployments, whether their active slots run, which releases are installed, and what Debian this is.
+  - On a load balancer it reads which slot of each deployment is sent requests.
+author:
+  - Nectar Backend maintainers (@nectar)
+extends_documentation_fragment:
+  - nectar.backend.deployment_host
+attributes:
+  check_mode:
+    description: Only reads.
+    support: full
+  diff_mode:
+    description: Changes nothing.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Read what the server knows
+  nectar.backend.deployment_info:
+  register: state
+"""
+
+RETURN = r"""
+debian:
+  description: Debian's major version.
+  type: str
+  returned: success
+  sample: "13"
+machine:
+  description: The machine, as wheels call it.
+  type: str
+  returned: success
+  sample: x86_64
+records:
+  description: What is remembered, by deployment.
+  type: dict
+  returned: success
+  sample:
+    production:
+      active: blue
+      deployment: production
+      generation: 1
+      promoted: "2026-01-31T10:00:00Z"
+      slots: {blue: {release: orders-0123456789ab, revision: ba9876543210}, green: null}
+serves:
+  description: Whether the active slot runs and is enabled, by deployment.
+  type: dict
+  returned: success
+  sample: {production: true}
+releases:
+  description: The releases that are installed, the newest first.
+  type: list
+  elements: str
+  returned: success
+  sample: [orders-0123456789ab]
+traffic:
+  description: Where a load balancer sends requests, by deployment.
+  type: dict
+  returned: success
+  sample: {production: {active: blue, deployment: production, generation: 1}}
+"""
+
+import os
+import platform
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.nectar.backend.plugins.module_utils.slot_host import (
+    HOST_ARGUMENTS,
+    Layout,
+    installed_releases,
+    layout_from,
+    read_slots,
+    recorded_deployments,
+)
+from ansible_collections.nectar.backend.plugins.module_utils.slots import SlotError, record_data
+from ansible_collections.nectar.backend.plugins.module_utils.traffic_host import read_all_traffic
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=HOST_ARGUMENTS, supports_check_mode=True)
+    layout = layout_from(module.params)
+    try:
+        module.exit_json(changed=False, **read_state(module, layout))
+    except (SlotError, OSError) as error:
+        module.fail_json(msg=f"Cannot read the deployments of {layout.state}: {error}")
+
+
+def read_state(module: AnsibleModule, layout: Layout) -> dict[str, Any]:
+    """Return all that is known here, as plain values."""
+    names = [name for name in recorded_deployments(layout) if os.path.exists(layout.record(name))]
+    slots = read_slots(module, layout, names)
+    return {
+        "debian": platform.freedesktop_os_release().get("VERSION_ID", ""),
+        "machine": platform.machine(),
+        "records": {name: record_data(slot["record"]) for name, slot in slots.items()},
+        "serves": {name: slot["serves"] for name, slot in slots.items()},
+        "releases": installed_releases(layout),
+        "traffic": {
+            name: {key: note[key] for key in ("deployment", "active", "generation")}
+            for name, note in read_all_traffic(layout.state).items()
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Decide what a deploy has to do."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: deployment_plan
+short_description: Decide what a deploy has to do
+version_added: "0.1.0"
+description:
+  - Runs on the controller. Names the release and the revision that each deployment should run, compares them with what the servers know,
+    and says what is to be built, shipped, started and switched.
+  - Refuses bad input with all its problems at once, before any server is touched.
+  - Builds nothing and writes nothing.
+author:
+  - Nectar Backend maintainers (@nectar)
+options:
+  deployments:
+    description: All deployments of the environment, by name.
+    type: dict
+    required: true
+  applications:
+    description: All applications of the environment, by name.
+    type: dict
+    required: true
+  names:
+    description: The deployments to deploy; none, together with no O(members), means all.
+    type: list
+    elements: str
+    default: []
+  members:
+    description: The members whose deployments to deploy.
+    type: list
+    elements: str
+    default: []
+  addresses:
+    description: The addresses of the application servers, by their names.
+    type: dict
+    required: true
+  states:
+    description: What M(nectar.backend.deployment_info) said on each application server that answered, by its name.
+    type: dict
+    required: true
+  load_balancers:
+    description: What M(nectar.backend.deployment_info) said on each load balancer that answered.
+    type: list
+    elements: dict
+    default: []
+  secrets:
+    description: The secrets of each deployment, by its name.
+    type: dict
+    default: {}
+  pooler:
+    description: The way to the database for processes, as C(host), C(port) and C(query).
+    type: dict
+    required: true
+  direct:
+    description: The way to the database for migrations, as C(host), C(port) and C(query).
+    type: dict
+    required: true
+  limits:
+    description: What each process may use, as M(nectar.backend.slot_prepare) takes it.
+    type: dict
+    required: true
+  identity_port:
+    description: The port on the application servers that tells which revision a slot runs.
+    type: int
+    default: 8010
+  max_connections:
+    description: Requests that a load balancer gives one server at a time.
+    type: int
+    default: 64
+  parallel:
+    description: How many running deployments change slots at a time; each holds the memory of two slots meanwhile.
+    type: int
+    default: 2
+  cache_directory:
+    description: Where built releases lie on the controller. Omit it for C(nectar) in the user's cache folder.
+    type: path
+attributes:
+  check_mode:
+    description: Only reads.
+    support: full
+  diff_mode:
+    description: Changes nothing.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Plan the deploy
+  nectar.backend.deployment_plan:
+    deployments: "{{ deployments }}"
+    applications: "{{ applications }}"
+    names: [production]
+    addresses: {app1: 192.0.2.21, app2: 192.0.2.22}
+    states: {app1: "{{ hostvars.app1.state }}", app2: "{{ hostvars.app2.state }}"}
+    pooler: {host: 127.0.0.1, port: 6432}
+    direct: {host: primary.example.net, port: 5433}
+    limits: {memory_max: 160, tasks_max: 64, stop_timeout: 30, migrate_timeout: 900}
+  delegate_to: localhost
+  run_once: true
+  become: false
+"""
+
+RETURN = r"""
+steps:
+  description: By deployment, all that the other modules need to know; nothing secret.
+  type: dict
+  returned: success
+waves:
+  description: The deployments that need work, in the groups in which they go.
+  type: list
+  elements: list
+  returned: success
+  sample: [[production], [staging, alice]]
+current:
+  description: The deployments that run what they should.
+  type: list
+  elements: str
+  returned: success
+  sample: [records]
+behind:
+  description: By deployment, the servers that didn't answer and get nothing.
+  type: dict
+  returned: success
+  sample: {production: [app2]}
+releases:
+  description: The releases that must be brought to servers, each with C(hosts), C(archive) on the controller, and whether it is C(built).
+  type: list
+  elements: dict
+  returned: success
+target:
+  description: What releases are built for.
+  type: dict
+  returned: success
+  sample: {debian: "13", machine: x86_64, suite: trixie}
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.nectar.backend.plugins.module_utils.deployment_plans import (
+    PlanError,
+    Server,
+    check_deployment,
+    common_target,
+    full_deployment,
+    make_plan,
+    needed_releases,
+    plan_deployment,
+)
+from ansible_collections.nectar.backend.plugins.module_utils.release_source import (
+    Inputs,
+    archive_path,
+    cache_directory,
+    describe_release,
+    is_whole,
+)
+from ansible_collections.nectar.backend.plugins.module_utils.releases import ReleaseError, Target
+from ansible_collections.nectar.backend.plugins.module_utils.revisions import DatabaseEndpoint
+from ansible_collections.nectar.backend.plugins.module_utils.slot_content import Endpoints, revision_of
+from ansible_collections.nectar.backend.plugins.module_utils.slots import SlotError, choose_deployments
+from ansible_collections.nectar.backend.plugins.module_utils.units import Limits
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "deployments": {"type": "dict", "required": True},
+    "applications": {"type": "dict", "required": True},
+    "names": {"type": "list", "elements": "str", "default": []},
+    "members": {"type": "list", "elements": "str", "default": []},
+    "addresses": {"type": "dict", "required": True},
+    "states": {"type": "dict", "required": True},
+    "load_balancers": {"type": "list", "elements": "dict", "default": []},
+    "secrets": {"type": "dict", "default": {}, "no_log": True},
+    "pooler": {"type": "dict", "required": True},
+    "direct": {"type": "dict", "required": True},
+    "limits": {"type": "dict", "required": True},
+    "identity_port": {"type": "int", "default": 8010},
+    "max_connections": {"type": "int", "default": 64},
+    "parallel": {"type": "int", "default": 2},
+    "cache_directory": {"type": "path"},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    try:
+        module.exit_json(changed=False, **plan(module.params))
+    except (PlanError, ReleaseError, SlotError, OSError) as error:
+        module.fail_json(msg=f"Nothing was deployed, for this can't be:\n{error}")
+
+
+def plan(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the sources, compare with the servers, and return the plan."""
+    servers = {host: Server(address, params["states"].get(host)) for host, address in params["addresses"].items()}
+    chosen = {
+        name: params["deployments"][name]
+        for name in choose_deployments(params["deployments"], params["names"], params["members"])
+    }
+    target = common_target(servers)
+    releases = read_releases(params, chosen, target)
+    steps = [
+        step_of(params, servers, deployment, releases[deployment["application"]].release)
+        for deployment in chosen.values()
+    ]
+    needed = needed_releases(steps, servers)
+    return {
+        **make_plan(steps, params["parallel"]),
+        "releases": [
+            ship(params, inputs, needed[inputs.release]) for inputs in releases.values() if inputs.release in needed
+        ],
+        "target": {**asdict(target), "suite": target.suite},
+    }
+
+
+def read_releases(
+    params: Mapping[str, Any], chosen: Mapping[str, Mapping[str, Any]], target: Target
+) -> dict[str, Inputs]:
+    """Check everything that can be wrong, and name the release of each application concerned."""
+    problems = [
+        problem
+        for name, entry in chosen.items()
+        for problem in check_deployment(entry, params["applications"], params["secrets"].get(name) or {})
+    ]
+    releases = {}
+    for name in dict.fromkeys(
+        entry["application"] for entry in chosen.values() if entry["application"] in params["applications"]
+    ):
+        try:
+            releases[name] = describe_release(name, params["applications"][name], target)
+        except ReleaseError as error:
+            problems.append(str(error))
+    if problems:
+        raise PlanError("\n".join(problems))
+    return releases
+
+
+def step_of(
+    params: Mapping[str, Any], servers: Mapping[str, Server], deployment: Mapping[str, Any], release: str
+) -> dict[str, Any]:
+    """Return one deployment with its revision and what is to be done for it."""
+    full = full_deployment(deployment, params["applications"][deployment["application"]], servers, release)
+    endpoints = Endpoints(DatabaseEndpoint(**params["pooler"]), DatabaseEndpoint(**params["direct"]))
+    secrets = params["secrets"].get(full["name"]) or {}
+    revision = revision_of(
+        full, secrets, endpoints, Limits(**params["limits"]), params["identity_port"], params["max_connections"]
+    )
+    notes = [
+        info["traffic"][full["name"]] for info in params["load_balancers"] if full["name"] in info.get("traffic", {})
+    ]
+    return plan_deployment(full, revision, servers, notes)
+
+
+def ship(params: Mapping[str, Any], inputs: Inputs, hosts: list[str]) -> dict[str, Any]:
+    """Say where a release comes from and where it goes."""
+    archive = archive_path(params["cache_directory"] or cache_directory(os.environ), inputs.release)
+    return {
+        "release": inputs.release,
+        "source": inputs.source,
+        "lock": inputs.lock,
+        "hosts": hosts,
+        "archive": archive,
+        "built": is_whole(archive),
+    }
+
+
+if __name__ == "__main__":
+    main()
