@@ -109,7 +109,7 @@ def render_request_config(wanted: Wanted) -> str:
 
 
 def _parse_name(value: str) -> str:
-    kind, _, rest = value.partition(":")
+    kind, _colon, rest = value.partition(":")
     if kind == "DNS" and _is_host_name(rest.lower()):
         return f"DNS:{rest.lower()}"
     if kind == "IP":

@@ -17,8 +17,6 @@ FIELDS = ("port", "protocol", "sources", "comment")
 PROTOCOLS_WITHOUT_PORTS = {"vrrp": 112}
 PROTOCOLS_WITH_PORTS = ("tcp", "udp")
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
 
 class FirewallError(ValueError):
     """A rule that can't be written, with its field and the remedy."""
@@ -106,13 +104,13 @@ def _parse_port(value: object, where: str) -> str:
     return "-".join(map(str, bounds))
 
 
-def _parse_sources(values: object, where: str) -> list[Network]:
+def _parse_sources(values: object, where: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     if not isinstance(values, list):
         raise FirewallError(f"{where}: sources: {values!r} must be a list of addresses and networks")
     return [_parse_source(value, where) for value in values]
 
 
-def _parse_source(value: object, where: str) -> Network:
+def _parse_source(value: object, where: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         return ipaddress.ip_network(str(value))
     except ValueError as error:
