@@ -1,0 +1,67 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Ask a server for JSON over TLS: the one place where modules talk to etcd and Patroni."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible.module_utils.urls import open_url
+
+
+class HttpsError(Exception):
+    """No usable answer came back."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: the CA to trust, and what proves the asker."""
+
+    ca_file: str
+    cert_file: str | None = None
+    key_file: str | None = None
+    username: str | None = None
+    password: str | None = None
+    timeout: float = 5.0
+
+    def ask(self, method: str, url: str, body: Any = None) -> Any:
+        """Send one request and return the decoded answer."""
+        try:
+            with open_url(
+                url,
+                method=method,
+                data=None if body is None else json.dumps(body),
+                headers={"Content-Type": "application/json"},
+                timeout=self.timeout,
+                use_proxy=False,
+                ca_path=self.ca_file,
+                client_cert=self.cert_file,
+                client_key=self.key_file,
+                url_username=self.username,
+                url_password=self.password,
+                force_basic_auth=self.username is not None,
+            ) as reply:
+                return json.load(reply)
+        except urllib.error.HTTPError as error:
+            text = error.read(300).decode(errors="replace").strip()
+            raise HttpsError(f"{url} answered {error.code} to {method}: {text}") from error
+        except (OSError, ValueError) as error:
+            raise HttpsError(f"{url} gave no usable answer to {method}: {error}") from error
+
+    def ask_any(self, method: str, urls: Sequence[str], body: Any = None) -> Any:
+        """Ask one server after another, and return the first answer."""
+        refusals = []
+        for url in urls:
+            try:
+                return self.ask(method, url, body)
+            except HttpsError as error:
+                refusals.append(str(error))
+        raise HttpsError("; ".join(refusals) or "there is no server to ask")
+
+
+def endpoint(address: str, port: int) -> str:
+    """Write the base URL of a service; IPv6 addresses get their brackets."""
+    return f"https://[{address}]:{port}" if ":" in address else f"https://{address}:{port}"

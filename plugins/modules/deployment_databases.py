@@ -1,0 +1,169 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Give every deployment its own role and database."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: deployment_databases
+short_description: Give every deployment its own role and database
+version_added: "0.1.0"
+description:
+  - Makes, for all deployments in one call, a role that may log in and nothing more, and a database that belongs to it
+    and lets no other role in. The databases C(postgres) and C(template1) are closed to the deployments as well.
+  - Runs C(psql) on the primary as O(login_user). Passwords become SCRAM verifiers before they leave this module, and are
+    changed only when they differ.
+  - Nothing is ever dropped. Databases that no deployment claims are reported.
+options:
+  deployments:
+    description: The deployments.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the deployment.
+        type: str
+        required: true
+      database:
+        description: Name of the database.
+        type: str
+        required: true
+      role:
+        description: Name of the role that owns it; the servers ask that it be the database's.
+        type: str
+        required: true
+      password:
+        description: Password of the role.
+        type: str
+        required: true
+      connection_limit:
+        description: How many connections the role may hold; O(connection_limit) unless given.
+        type: int
+  connection_limit:
+    description: How many connections each role may hold; V(-1) for no limit of its own.
+    type: int
+    default: -1
+  maintenance_roles:
+    description: Roles of the cluster itself that the database C(postgres) lets in.
+    type: list
+    elements: str
+    default: []
+  extensions:
+    description: Extensions that the database C(postgres) is to have.
+    type: list
+    elements: str
+    default: []
+  login_user:
+    description: User of the operating system who is PostgreSQL's superuser by peer authentication.
+    type: str
+    default: postgres
+  socket_directory:
+    description: Folder of PostgreSQL's socket.
+    type: path
+    default: /var/run/postgresql
+author: Nectar Backend maintainers (@nectar)
+attributes:
+  check_mode:
+    description: Whether it predicts without changing anything.
+    support: full
+  diff_mode:
+    description: Whether it shows what changes.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Give every deployment its own role and database
+  nectar.backend.deployment_databases:
+    deployments:
+      - {name: production, database: production, role: production, password: "{{ production_password }}"}
+      - {name: alice, database: alice, role: alice, password: "{{ alice_password }}"}
+    connection_limit: 20
+    maintenance_roles: [rewind]
+    extensions: [pg_stat_statements]
+"""
+
+RETURN = r"""
+statements:
+  description: What was done, or would be, in plain words.
+  type: list
+  elements: str
+  returned: success
+  sample: ["create the database alice", "close the database alice"]
+unclaimed:
+  description: Databases that no deployment claims.
+  type: list
+  elements: str
+  returned: success
+  sample: []
+"""
+
+import json
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.nectar.backend.plugins.module_utils import databases
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "deployments": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "database": {"type": "str", "required": True},
+            "role": {"type": "str", "required": True},
+            "password": {"type": "str", "required": True, "no_log": True},
+            "connection_limit": {"type": "int"},
+        },
+    },
+    "connection_limit": {"type": "int", "default": -1},
+    "maintenance_roles": {"type": "list", "elements": "str", "default": []},
+    "extensions": {"type": "list", "elements": "str", "default": []},
+    "login_user": {"type": "str", "default": "postgres"},
+    "socket_directory": {"type": "path", "default": "/var/run/postgresql"},
+}
+# Statements that fail would be logged with their text, and the text holds verifiers.
+QUIET = "SET log_min_error_statement = panic; SET log_min_duration_statement = -1; SET log_statement = none;"
+SECONDS = 300
+
+
+def main() -> None:
+    """Read what there is, and run what is missing."""
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    params = module.params
+    try:
+        wanted = databases.read_wanted(params["deployments"], params["connection_limit"])
+        state = databases.read_state(json.loads(run_psql(module, f"{databases.STATE_QUERY};")))
+        plan = databases.plan_databases(
+            wanted, state, params["maintenance_roles"], params["extensions"], os.urandom(16)
+        )
+        if plan and not module.check_mode:
+            run_psql(module, "".join(f"{statement.sql};\n" for statement in plan))
+    except (databases.DatabasesError, ValueError, KeyError) as error:
+        module.fail_json(msg=f"Cannot make the deployments' databases: {error}")
+    says = [statement.says for statement in plan]
+    module.exit_json(
+        changed=bool(plan),
+        statements=says,
+        unclaimed=list(databases.find_unclaimed(wanted, state)),
+        diff={"before": "", "after": "".join(f"{line}\n" for line in says)},
+    )
+
+
+def run_psql(module: AnsibleModule, sql: str) -> str:
+    """Run SQL as the superuser; it travels by standard input, where no process list shows it."""
+    params = module.params
+    command = ["timeout", str(SECONDS), "runuser", "--user", params["login_user"], "--"]
+    command += ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]
+    command += ["--host", params["socket_directory"], "--dbname", "postgres", "--file", "-"]
+    code, out, errors = module.run_command(command, data=f"{QUIET}\n{sql}", cwd="/")
+    if code != 0:
+        lines = [line for line in errors.splitlines() if "SCRAM-SHA-256" not in line]
+        raise databases.DatabasesError(f"psql ended with {code}: {' '.join(lines) or 'no message'}")
+    return out
+
+
+if __name__ == "__main__":
+    main()
