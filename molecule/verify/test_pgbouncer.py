@@ -1,0 +1,65 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Every deployment reaches its database through the pooler, with its password and not without."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+testinfra_hosts = ["ansible://app_servers"]
+
+QUERY = (
+    "psql -X -w -At -h 127.0.0.1 -p 6432 -U {user} -d {database} -c 'SELECT pg_is_in_recovery(), current_database()'"
+)
+
+
+@pytest.fixture
+def databases(host: Any) -> list[str]:
+    """Return what the pooler says it serves, by database."""
+    with host.sudo("postgres"):
+        rows = host.check_output("psql -X -At -h /run/postgresql -p 6432 -U pgbouncer pgbouncer -c 'SHOW DATABASES'")
+    names = [row.split("|")[0] for row in rows.splitlines()]
+    return [name for name in names if name != "pgbouncer"]
+
+
+@pytest.fixture
+def passwords(host: Any) -> dict[str, str]:
+    """Return every user's password."""
+    with host.sudo():
+        lines = host.file("/etc/pgbouncer/userlist.txt").content_string
+    return {user: password.replace('""', '"') for user, password in re.findall(r'^"(.+)" "(.*)"$', lines, re.MULTILINE)}
+
+
+def query(host: Any, database: str, password: str) -> Any:
+    """Ask as a deployment does; its role is named like its database."""
+    secret = password.replace("\\", "\\\\").replace(":", "\\:")
+    script = "file=$(mktemp) && trap 'rm -f $file' EXIT && printf '%s\\n' \"$1\" >$file && PGPASSFILE=$file eval \"$2\""
+    return host.run("bash -c %s - %s %s", script, f"*:*:*:*:{secret}", QUERY.format(user=database, database=database))
+
+
+def test_every_database_leads_to_the_primary(host: Any, databases: list[str], passwords: dict[str, str]) -> None:
+    assert databases
+    for database in databases:
+        answer = query(host, database, passwords[database])
+        assert answer.stdout.strip() == f"f|{database}", answer.stderr
+
+
+def test_a_wrong_password_is_refused(host: Any, databases: list[str]) -> None:
+    answer = query(host, databases[0], "not-the-password")
+    assert answer.rc != 0
+    assert "password authentication failed" in answer.stderr or "SASL authentication failed" in answer.stderr
+
+
+def test_passwords_are_readable_by_root_and_the_pooler_alone(host: Any) -> None:
+    with host.sudo():
+        userlist = host.file("/etc/pgbouncer/userlist.txt")
+        assert (userlist.user, userlist.group, userlist.mode) == ("root", "postgres", 0o640)
+
+
+def test_nobody_else_reaches_the_pooler(host: Any) -> None:
+    addresses = {
+        socket.rpartition(":")[0] for socket in host.socket.get_listening_sockets() if socket.endswith(":6432")
+    }
+    assert {address for address in addresses if address.startswith("tcp")} == {"tcp://127.0.0.1", "tcp://::1"}
