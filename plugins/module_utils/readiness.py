@@ -38,7 +38,7 @@ def judge_units(states: Sequence[UnitState], answer: str, late: bool) -> Verdict
     if fallen:
         # The identity goes down with the web process; the process itself has more to say.
         state = min(fallen, key=lambda entry: entry.unit.endswith("-identity.service"))
-        return Verdict(reason=f"{state.unit} keeps ending ({state.result})", culprit=state.unit)
+        return Verdict(reason=f"{state.unit} ended {max(state.restarts, 1)} times", culprit=state.unit)
     silent = [state for state in states if state.active != "active"]
     if not silent and not answer:
         return Verdict(ready=True)

@@ -143,13 +143,11 @@ def is_serving(units: Mapping[str, Sequence[str]], states: Mapping[str, Mapping[
     )
 
 
-def journal_tail(module: Any, unit: str) -> str:
-    """Return the last lines that a unit wrote in its last run."""
-    state = show_units(module, [unit], "InvocationID").get(unit, {})
-    run = [f"_SYSTEMD_INVOCATION_ID={state['InvocationID']}"] if state.get("InvocationID") else [f"--unit={unit}"]
-    _code, out, _error = module.run_command(
-        ["journalctl", "--quiet", "--output=cat", f"--lines={TAIL_LINES}", "--no-pager", *run]
-    )
+def journal_tail(module: Any, unit: str, since: float) -> str:
+    """Return the last lines that a unit's processes wrote since a moment."""
+    module.run_command(["journalctl", "--sync"])
+    options = ["--quiet", "--output=cat", "--no-pager", f"--lines={TAIL_LINES}", f"--since=@{int(since)}"]
+    _code, out, _error = module.run_command(["journalctl", *options, f"_SYSTEMD_UNIT={unit}"])
     return out.strip() or "(it wrote nothing)"
 
 

@@ -79,14 +79,14 @@ def main() -> None:
 
 def migrate(module: AnsibleModule, name: str) -> dict[str, Any]:
     """Run one deployment's migrations to their end."""
-    unit, began = migrate_unit(name), time.monotonic()
+    unit, began = migrate_unit(name), time.time()
     code, error = systemctl(module, "start", [unit])
-    seconds = round(time.monotonic() - began, 1)
+    seconds = round(time.time() - began, 1)
     if code == 0:
         return {"seconds": seconds}
     return {
         "seconds": seconds,
-        "error": f"the migration failed ({error.splitlines()[0]}); it wrote last:\n{journal_tail(module, unit)}",
+        "error": f"the migration failed ({error.splitlines()[0]}); it wrote last:\n{journal_tail(module, unit, began)}",
     }
 
 

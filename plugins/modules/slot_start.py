@@ -115,18 +115,18 @@ def await_slots(
     module: AnsibleModule, deployments: dict[str, dict[str, Any]], units: dict[str, dict[str, list[str]]]
 ) -> dict[str, dict[str, Any]]:
     """Ask all slots in turn until each is ready or given up."""
-    began, results = time.monotonic(), dict[str, dict[str, Any]]()
+    began, results = time.time(), dict[str, dict[str, Any]]()
     while waiting := [name for name in deployments if name not in results]:
         states = unit_states(module, [unit for name in waiting for unit in units[name]["services"]])
-        late = time.monotonic() - began > module.params["deadline"]
+        late = time.time() - began > module.params["deadline"]
         for name in waiting:
             answer = ask(module.params["address"], deployments[name])
             verdict = judge_units([states[unit] for unit in units[name]["services"]], answer, late)
             if verdict.ready:
-                results[name] = {"seconds": round(time.monotonic() - began, 1)}
+                results[name] = {"seconds": round(time.time() - began, 1)}
             elif verdict.culprit:
                 results[name] = {
-                    "error": f"slot {deployments[name]['slot']}: {verdict.reason}; {verdict.culprit} wrote last:\n{journal_tail(module, verdict.culprit)}"
+                    "error": f"slot {deployments[name]['slot']}: {verdict.reason}; {verdict.culprit} wrote last:\n{journal_tail(module, verdict.culprit, began)}"
                 }
         time.sleep(POLL_SECONDS if len(results) < len(deployments) else 0)
     return results
