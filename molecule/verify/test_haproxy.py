@@ -19,7 +19,7 @@ SECONDS = 10
 @pytest.fixture
 def address(host: Any) -> str:
     """Return where the controller reaches the load balancer."""
-    return host.ansible.get_variables()["ansible_host"]
+    return str(host.ansible.get_variables()["ansible_host"])
 
 
 @pytest.fixture

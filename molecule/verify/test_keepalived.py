@@ -8,7 +8,7 @@ import socket
 from typing import Any
 
 import pytest
-import testinfra
+import testinfra  # type: ignore[import-untyped]
 
 testinfra_hosts = ["ansible://loadbalancers"]
 
@@ -26,7 +26,7 @@ def virtual_addresses(host: Any) -> list[str]:
 @pytest.fixture
 def load_balancers(request: Any) -> list[Any]:
     """Return all load balancers, whichever of them is tested."""
-    return testinfra.get_hosts(testinfra_hosts, ansible_inventory=request.config.getoption("--ansible-inventory"))
+    return list(testinfra.get_hosts(testinfra_hosts, ansible_inventory=request.config.getoption("--ansible-inventory")))
 
 
 def holds(host: Any, address: str) -> bool:
