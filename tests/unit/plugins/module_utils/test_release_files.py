@@ -1,0 +1,132 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Releases on a disk: packed the same every time, unpacked as they were, refused when they differ."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from ansible_collections.nectar.backend.plugins.module_utils.release_files import (
+    check_tree,
+    file_sha256,
+    pack_tree,
+    unpack_tree,
+    write_manifest,
+)
+from ansible_collections.nectar.backend.plugins.module_utils.release_source import (
+    describe_release,
+    is_whole,
+    source_paths,
+)
+from ansible_collections.nectar.backend.plugins.module_utils.releases import ReleaseError, Target
+
+
+def make_tree(place: Path) -> Path:
+    """Make a small release."""
+    tree = place / "tree"
+    (tree / "bin").mkdir(parents=True)
+    (tree / "lib").mkdir()
+    (tree / "lib" / "app.py").write_text("print()\n")
+    (tree / "bin" / "run").write_text("#!/bin/sh\n")
+    (tree / "bin" / "run").chmod(0o755)
+    (tree / "lib64").symlink_to("lib")
+    write_manifest(str(tree), "orders-1", {"recipe": 1})
+    return tree
+
+
+def test_a_release_survives_the_journey(tmp_path: Path) -> None:
+    pack_tree(str(make_tree(tmp_path)), str(tmp_path / "a.tar.gz"))
+    unpack_tree(str(tmp_path / "a.tar.gz"), str(tmp_path / "out"), folder_mode=0o555)
+    assert check_tree(str(tmp_path / "out")).release == "orders-1"
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").rglob("*") if not path.is_symlink()
+    }
+    assert (modes["run"], modes["app.py"], modes["bin"]) == (0o555, 0o444, 0o555)
+    for folder in (tmp_path / "out", tmp_path / "out" / "bin", tmp_path / "out" / "lib"):
+        folder.chmod(0o755)
+
+
+def test_an_archive_does_not_depend_on_when_it_was_made(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path)
+    pack_tree(str(tree), str(tmp_path / "a.tar.gz"))
+    os.utime(tree / "lib" / "app.py", (0, 0))
+    pack_tree(str(tree), str(tmp_path / "b.tar.gz"))
+    assert file_sha256(str(tmp_path / "a.tar.gz")) == file_sha256(str(tmp_path / "b.tar.gz"))
+
+
+def test_a_changed_tree_is_refused(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path)
+    (tree / "lib" / "app.py").write_text("print('x')\n")
+    with pytest.raises(ReleaseError, match=r"differs from its manifest in lib/app\.py"):
+        check_tree(str(tree))
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        pytest.param(tarfile.TarInfo("../outside"), id="outside"),
+        pytest.param(tarfile.TarInfo("/etc/nectar"), id="absolute"),
+    ],
+)
+def test_an_archive_can_not_write_elsewhere(tmp_path: Path, member: tarfile.TarInfo) -> None:
+    with tarfile.open(tmp_path / "evil.tar", "w") as archive:
+        archive.addfile(member, BytesIO())
+    with pytest.raises(ReleaseError, match="leads outside the release"):
+        unpack_tree(str(tmp_path / "evil.tar"), str(tmp_path / "out"))
+
+
+def test_devices_are_refused(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("null")
+    member.type = tarfile.CHRTYPE
+    with tarfile.open(tmp_path / "evil.tar", "w") as archive:
+        archive.addfile(member)
+    with pytest.raises(ReleaseError, match="neither file, folder nor link"):
+        unpack_tree(str(tmp_path / "evil.tar"), str(tmp_path / "out"))
+
+
+def test_a_fetch_that_was_cut_short_is_noticed(tmp_path: Path) -> None:
+    pack_tree(str(make_tree(tmp_path)), str(tmp_path / "a.tar.gz"))
+    assert is_whole(str(tmp_path / "a.tar.gz"))
+    (tmp_path / "b.tar.gz").write_bytes((tmp_path / "a.tar.gz").read_bytes()[:-20])
+    assert not is_whole(str(tmp_path / "b.tar.gz"))
+    assert not is_whole(str(tmp_path / "c.tar.gz"))
+
+
+def make_project(place: Path) -> dict[str, object]:
+    """Make a project with a lock and some junk."""
+    (place / "__pycache__").mkdir()
+    (place / "__pycache__" / "app.pyc").write_text("junk")
+    (place / "pyproject.toml").write_text("[project]\nname = 'app'\n")
+    (place / "app.py").write_text("print()\n")
+    (place / "requirements.txt").write_text(f"flask==3.0 --hash=sha256:{'a' * 64}\n")
+    return {"source": {"directory": str(place)}, "lock": str(place / "requirements.txt")}
+
+
+def test_junk_does_not_rename_a_release(tmp_path: Path) -> None:
+    application, target = make_project(tmp_path), Target("13", "x86_64")
+    first = describe_release("app", application, target).release
+    (tmp_path / "__pycache__" / "more.pyc").write_text("more junk")
+    assert describe_release("app", application, target).release == first
+    (tmp_path / "app.py").write_text("print(1)\n")
+    assert describe_release("app", application, target).release != first
+    assert source_paths(str(tmp_path)) == ["app.py", "pyproject.toml", "requirements.txt"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        pytest.param({"lock": None}, "application app: lock is missing", id="no lock"),
+        pytest.param({"lock": "/nowhere.txt"}, "application app: lock /nowhere.txt doesn't exist", id="no such lock"),
+        pytest.param(
+            {"source": {"directory": "/nowhere"}}, "source /nowhere has no pyproject.toml", id="no such source"
+        ),
+        pytest.param({"source": {"package": "ara", "version": "1"}}, "package ara is not in the lock", id="not locked"),
+    ],
+)
+def test_a_release_that_can_not_be(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ReleaseError, match=said):
+        describe_release("app", {**make_project(tmp_path), **changes}, Target("13", "x86_64"))

@@ -1,0 +1,163 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Bundles from a cache, releases from archives, and plans from both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.nectar.backend.plugins.module_utils.release_files import pack_tree, write_manifest
+from ansible_collections.nectar.backend.plugins.modules import deployment_plan, release_bundle, release_install
+
+TARGET = {"debian": "13", "machine": "x86_64"}
+LIMITS = {"memory_max": 192, "tasks_max": 64, "stop_timeout": 30, "migrate_timeout": 900}
+
+
+class Controller:
+    """A controller whose cache holds the wheels that a lock names."""
+
+    def __init__(self, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys, self.cache, self.source = capsys, place / "cache", place / "source"
+        wheels = self.cache / "wheels" / "cp313-x86_64"
+        wheels.mkdir(parents=True)
+        self.source.mkdir()
+        (self.source / "pyproject.toml").write_text(
+            '[build-system]\nrequires = ["setuptools"]\n[project]\nname = "app"\n'
+        )
+        lock = ""
+        for name, marker in (("flask", ""), ("setuptools", ""), ("tomli", ' ; python_version < "3.11"')):
+            content = f"wheel of {name}".encode()
+            if not marker:
+                (wheels / f"{name}-1.0-py3-none-any.whl").write_bytes(content)
+            lock += f"{name}==1.0{marker} --hash=sha256:{hashlib.sha256(content).hexdigest()}\n"
+        self.lock = place / "requirements.txt"
+        self.lock.write_text(lock)
+
+    def run(self, module: Any, check: bool = False, **arguments: Any) -> dict[str, Any]:
+        """Run a module as Ansible would."""
+        with patch_module_args({**arguments, "_ansible_check_mode": check}), pytest.raises(SystemExit):
+            module.main()
+        return dict(json.loads(self.capsys.readouterr().out))
+
+    def bundle(self, check: bool = False) -> dict[str, Any]:
+        """Gather what a build takes."""
+        release = {"release": "app-1", "source": {"directory": str(self.source)}, "lock": str(self.lock)}
+        return self.run(release_bundle, check, releases=[release], target=TARGET, cache_directory=str(self.cache))
+
+    def plan(self, **changes: Any) -> dict[str, Any]:
+        """Plan a deploy of one deployment."""
+        deployment = {
+            "name": "production",
+            "application": "app",
+            "user": "nb-production",
+            "server_name": "production.nectar.test",
+            "url": "https://production.nectar.test/",
+            "ports": {"blue": 10002, "green": 10003},
+            "hosts": ["app1"],
+            "database": "production",
+            "database_role": "production",
+        }
+        application = {
+            "source": {"directory": str(self.source)},
+            "lock": str(self.lock),
+            "processes": {"web": {"type": "web", "command": "serve {port}"}},
+            "environment": {"DB": "{database_password}"},
+        }
+        given = {
+            "deployments": {"production": deployment},
+            "applications": {"app": application},
+            "addresses": {"app1": "192.0.2.21"},
+            "states": {"app1": {**TARGET, "records": {}, "serves": {}, "releases": []}},
+            "secrets": {"production": {"database_password": "s3cret-of-production"}},
+            "pooler": {"host": "127.0.0.1", "port": 6432},
+            "direct": {"host": "primary.test", "port": 5433},
+            "limits": LIMITS,
+            "cache_directory": str(self.cache),
+            **changes,
+        }
+        return self.run(deployment_plan, **given)
+
+
+@pytest.fixture
+def controller(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Controller:
+    """A controller that has fetched everything before."""
+    return Controller(tmp_path, capsys)
+
+
+def test_a_bundle_holds_what_the_target_needs(controller: Controller) -> None:
+    assert controller.bundle(check=True)["changed"] is True
+    assert not (controller.cache / "bundles").exists()
+    made = controller.bundle()["bundles"]["app-1"]
+    with tarfile.open(made["path"]) as archive:
+        assert sorted(archive.getnames()) == [
+            "install.txt",
+            "source/pyproject.toml",
+            "wheels/flask-1.0-py3-none-any.whl",
+            "wheels/setuptools-1.0-py3-none-any.whl",
+        ]
+        installed = archive.extractfile("install.txt")
+        assert installed is not None
+        assert installed.read().startswith(b"flask==1.0 --hash=sha256:")
+
+
+def test_a_plan_says_nothing_secret(controller: Controller) -> None:
+    plan = controller.plan()
+    assert plan["waves"] == [["production"]]
+    assert plan["releases"][0]["built"] is False
+    assert "s3cret" not in json.dumps(plan)
+
+
+def test_a_secret_makes_another_revision_of_the_same_release(controller: Controller) -> None:
+    first = controller.plan()["steps"]["production"]
+    other = controller.plan(secrets={"production": {"database_password": "another"}})["steps"]["production"]
+    assert first["release"] == other["release"]
+    assert first["revision"] != other["revision"]
+
+
+def test_everything_wrong_is_said_at_once(controller: Controller) -> None:
+    controller.lock.write_text("flask>=1\n")
+    said = controller.plan(secrets={})["msg"]
+    assert "secrets database_password are missing under deployments.production" in said
+    assert "'flask>=1' is not of the form" in said
+
+
+def make_archive(place: Path, release: str, inside: str = "") -> None:
+    """Make the archive of a release."""
+    tree = place / f"tree-{release}"
+    (tree / "bin").mkdir(parents=True)
+    (tree / "bin" / "run").write_text("#!/bin/sh\n")
+    write_manifest(str(tree), inside or release, {})
+    (place / "archives").mkdir(exist_ok=True)
+    pack_tree(str(tree), str(place / "archives" / f"{release}.tar.gz"))
+
+
+def test_installing_in_four_runs(tmp_path: Path, controller: Controller) -> None:
+    make_archive(tmp_path, "app-1")
+    given = {
+        "releases": ["app-1"],
+        "archive_directory": str(tmp_path / "archives"),
+        "releases_directory": str(tmp_path / "releases"),
+    }
+    assert controller.run(release_install, check=True, **given)["changed"] is True
+    assert not (tmp_path / "releases").exists()
+    assert controller.run(release_install, **given)["installed"] == ["app-1"]
+    assert (tmp_path / "releases" / "app-1" / "bin" / "run").exists()
+    assert not list((tmp_path / "archives").iterdir())
+    assert controller.run(release_install, **given)["changed"] is False
+    assert controller.run(release_install, check=True, **given)["changed"] is False
+
+
+def test_another_release_under_this_name_is_refused(tmp_path: Path, controller: Controller) -> None:
+    make_archive(tmp_path, "app-1", inside="app-2")
+    given = {
+        "releases": ["app-1"],
+        "archive_directory": str(tmp_path / "archives"),
+        "releases_directory": str(tmp_path / "releases"),
+    }
+    assert "app-1.tar.gz holds app-2" in controller.run(release_install, **given)["msg"]
+    assert not (tmp_path / "releases" / "app-1").exists()

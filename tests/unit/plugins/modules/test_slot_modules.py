@@ -1,0 +1,356 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A deployment's way through its slots on one host, step by step; `systemctl` is a stand-in that keeps the units' states in a file."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import stat
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.nectar.backend.plugins.modules import (
+    deployment_info,
+    slot_migrate,
+    slot_prepare,
+    slot_promote,
+    slot_start,
+    slot_stop,
+)
+
+SYSTEMCTL = """#!{python} -IS
+import json, pathlib, sys
+place = pathlib.Path({place!r})
+verb, *rest = sys.argv[1:]
+units = [word for word in rest if not word.startswith("--")]
+file = place / "units.json"
+states = json.loads(file.read_text()) if file.exists() else {{}}
+broken = (place / "broken").read_text().split() if (place / "broken").exists() else []
+with open(place / "log", "a") as log:
+    print(verb, *units, file=log)
+for unit in units:
+    state = states.setdefault(unit, {{"ActiveState": "inactive", "UnitFileState": "disabled"}})
+    if verb in ("start", "stop"):
+        state["ActiveState"] = "inactive" if verb == "stop" else "failed" if unit in broken else "active"
+    if verb in ("enable", "disable"):
+        state["UnitFileState"] = verb + "d"
+file.write_text(json.dumps(states))
+if verb == "show":
+    for unit in units:
+        found = {{"Id": unit, "SubState": "x", "NRestarts": "0", "Result": "exit-code", **states[unit]}}
+        print("\\n".join(f"{{key}}={{value}}" for key, value in found.items()), end="\\n\\n")
+if verb == "start" and set(units) & set(broken):
+    sys.exit("Job failed")
+"""
+JOURNALCTL = "#!/bin/sh\n[ \"$1\" = --sync ] || echo 'no such table, said with s3cret-of-production'\n"
+SECRETS = {"production": {"database_password": "s3cret-of-production"}}
+POOLER, DIRECT = (
+    {"host": "127.0.0.1", "port": 6432},
+    {"host": "primary.test", "port": 5433, "query": "?sslmode=verify-full"},
+)
+LIMITS = {"memory_max": 192, "tasks_max": 64, "stop_timeout": 30, "migrate_timeout": 900}
+TARGETS = {slot: f"nectar-production-{slot}.target" for slot in ("blue", "green")}
+
+
+class ReadyHandler(BaseHTTPRequestHandler):
+    """A web process that is ready."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.headers["Host"] == "production.nectar.test" else 400)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Stay silent."""
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """The port of a web process that is ready."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ReadyHandler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    yield int(server.server_address[1])
+    server.shutdown()
+    server.server_close()
+
+
+class Host:
+    """An application server in a folder."""
+
+    def __init__(self, place: Path, capsys: pytest.CaptureFixture[str], port: int) -> None:
+        self.place, self.capsys, self.port = place, capsys, port
+        (place / "units").mkdir()
+
+    def install(self, release: str) -> None:
+        """Have a release with its programs."""
+        for program in ("orders-web", "orders-migrate", "orders-tidy"):
+            path = self.place / "releases" / release / "bin" / program
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("#!/bin/sh\n")
+            path.chmod(0o755)
+
+    def deployment(self, slot: str = "blue", generation: int = 1, version: str = "1", **changes: Any) -> dict[str, Any]:
+        """Return a planned deployment."""
+        return {
+            "name": "production",
+            "application": "orders",
+            "user": grp.getgrgid(os.getegid()).gr_name,
+            "server_name": "production.nectar.test",
+            "url": "https://production.nectar.test/",
+            "ports": {"blue": self.port, "green": self.port},
+            "database": "production",
+            "database_role": "production",
+            "processes": {
+                "web": {"type": "web", "command": "orders-web --bind {address}:{port}"},
+                "tidy": {"type": "timer", "command": "orders-tidy", "schedule": "daily"},
+            },
+            "migrate": ["orders-migrate"],
+            "environment": {"DB": "postgresql://{database_user}:{database_password}@{database_host}/"},
+            "ready_path": "/readyz",
+            "release": f"orders-{version}",
+            "revision": f"r{version}",
+            "slot": slot,
+            "generation": generation,
+            "switches": True,
+            **changes,
+        }
+
+    def run(self, module: Any, check: bool = False, **arguments: Any) -> dict[str, Any]:
+        """Run a module as Ansible would."""
+        world = (
+            {}
+            if module is slot_migrate
+            else {
+                "state_directory": str(self.place / "state"),
+                "configuration_directory": str(self.place / "etc"),
+                "unit_directory": str(self.place / "units"),
+                "releases_directory": str(self.place / "releases"),
+            }
+        )
+        with patch_module_args({**world, **arguments, "_ansible_check_mode": check}), pytest.raises(SystemExit):
+            module.main()
+        return dict(json.loads(self.capsys.readouterr().out))
+
+    def prepare(self, *deployments: dict[str, Any], check: bool = False) -> dict[str, Any]:
+        """Prepare slots."""
+        return self.run(
+            slot_prepare,
+            check,
+            deployments=list(deployments),
+            host="app1",
+            address="127.0.0.1",
+            secrets=SECRETS,
+            pooler=POOLER,
+            direct=DIRECT,
+            limits=LIMITS,
+        )
+
+    def start(self, *deployments: dict[str, Any], check: bool = False) -> dict[str, Any]:
+        """Start slots."""
+        return self.run(
+            slot_start, check, deployments=list(deployments), address="127.0.0.1", deadline=5, secrets=SECRETS
+        )
+
+    def promote(self, *deployments: dict[str, Any], check: bool = False, keep: int = 3) -> dict[str, Any]:
+        """Promote slots."""
+        return self.run(slot_promote, check, deployments=list(deployments), drain_deadline=1, keep_releases=keep)
+
+    def release(self, deployment: dict[str, Any]) -> None:
+        """Go all the way."""
+        self.install(deployment["release"])
+        for step in (self.prepare, self.start, self.promote):
+            assert "error" not in step(deployment)["results"]["production"]
+
+    def states(self) -> dict[str, dict[str, str]]:
+        """Return the units as systemd has them."""
+        return dict(json.loads((self.place / "units.json").read_text()))
+
+    def record(self) -> dict[str, Any]:
+        """Return the record."""
+        return dict(json.loads((self.place / "state/deployments/production/record.json").read_text()))
+
+    def files(self) -> dict[str, str]:
+        """Return all files of the slots, with their content."""
+        found = [
+            path for name in ("state", "etc", "units") for path in (self.place / name).rglob("*") if path.is_file()
+        ]
+        return {str(path.relative_to(self.place)): path.read_text() for path in found}
+
+    def break_unit(self, unit: str) -> None:
+        """Let a unit fail whenever it starts."""
+        (self.place / "broken").write_text(unit)
+
+
+@pytest.fixture
+def host(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, port: int) -> Host:
+    """A host with nothing on it."""
+    for name, text in (
+        ("systemctl", SYSTEMCTL.format(python=sys.executable, place=str(tmp_path))),
+        ("journalctl", JOURNALCTL),
+    ):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(text)
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    return Host(tmp_path, capsys, port)
+
+
+def four_runs(run: Callable[..., dict[str, Any]], deployment: dict[str, Any], host: Host) -> None:
+    """Foresee, do, do again, foresee again."""
+    before = host.files()
+    assert run(deployment, check=True)["changed"] is True
+    assert host.files() == before
+    assert run(deployment)["changed"] is True
+    after = host.files()
+    assert run(deployment)["changed"] is False
+    assert run(deployment, check=True)["changed"] is False
+    assert host.files() == after
+
+
+def test_preparing(host: Host) -> None:
+    host.install("orders-1")
+    four_runs(host.prepare, host.deployment(), host)
+    environment = host.place / "etc/production/blue.env"
+    assert environment.read_text() == 'DB="postgresql://production:s3cret-of-production@127.0.0.1/"\n'
+    assert stat.S_IMODE(environment.stat().st_mode) == 0o640
+    assert "@primary.test/" in (host.place / "etc/production/migrate.env").read_text()
+    assert host.record()["slots"]["blue"]["revision"] == "r1"
+    assert host.record()["active"] is None
+
+
+def test_no_secret_is_shown_or_lands_in_a_unit(host: Host) -> None:
+    host.install("orders-1")
+    shown = json.dumps(host.prepare(host.deployment())["diff"])
+    units = "".join(text for path, text in host.files().items() if not path.startswith("etc/"))
+    assert "s3cret" not in shown + units
+    assert "other values, not shown" in shown or "new values, not shown" in shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        pytest.param({"version": "9"}, "release orders-9 is not installed", id="not shipped"),
+        pytest.param(
+            {"migrate": ["orders-migrat"]},
+            "the release has no program orders-migrat; it has orders-migrate",
+            id="no such program",
+        ),
+    ],
+)
+def test_what_can_not_run_is_refused(host: Host, changes: dict[str, Any], said: str) -> None:
+    host.install("orders-1")
+    assert said in host.prepare(host.deployment(**changes))["results"]["production"]["error"]
+
+
+def test_a_slot_is_stopped_before_it_changes(host: Host) -> None:
+    host.release(host.deployment())
+    host.install("orders-2")
+    host.prepare(host.deployment(version="2"))
+    assert host.states()[TARGETS["blue"]]["ActiveState"] == "inactive"
+
+
+def test_units_of_a_process_that_left_go(host: Host) -> None:
+    host.release(host.deployment())
+    host.prepare(host.deployment(processes={"web": {"type": "web", "command": "orders-web"}}))
+    assert not [path for path in host.files() if "tidy" in path]
+
+
+def test_starting(host: Host) -> None:
+    host.install("orders-1")
+    host.prepare(host.deployment())
+    four_runs(host.start, host.deployment(), host)
+
+
+def test_a_slot_that_does_not_start_is_stopped_and_says_why(host: Host) -> None:
+    host.install("orders-1")
+    host.prepare(host.deployment())
+    host.break_unit("nectar-production-blue-web.service")
+    error = host.start(host.deployment())["results"]["production"]["error"]
+    assert "nectar-production-blue-web.service ended 1 times" in error
+    assert "no such table" in error
+    assert "s3cret" not in error
+    assert host.states()[TARGETS["blue"]]["ActiveState"] == "inactive"
+
+
+def test_migrating(host: Host) -> None:
+    well = host.run(slot_migrate, deployments=[host.deployment()], secrets=SECRETS)
+    assert (well["changed"], "error" in well["results"]["production"]) == (True, False)
+    host.break_unit("nectar-production-migrate.service")
+    ill = host.run(slot_migrate, deployments=[host.deployment()], secrets=SECRETS)["results"]["production"]["error"]
+    assert "the migration failed (Job failed)" in ill
+    assert "no such table" in ill
+    assert "s3cret" not in ill
+    assert host.run(slot_migrate, deployments=[host.deployment(migrate=[])])["changed"] is False
+
+
+def test_promoting(host: Host) -> None:
+    host.install("orders-1")
+    host.prepare(host.deployment())
+    host.start(host.deployment())
+    four_runs(host.promote, host.deployment(), host)
+    assert (host.record()["active"], host.record()["generation"]) == ("blue", 1)
+    assert host.states()[TARGETS["blue"]] == {"ActiveState": "active", "UnitFileState": "enabled"}
+    assert host.states()["nectar-production-blue-tidy.timer"] == {"ActiveState": "active", "UnitFileState": "enabled"}
+
+
+def test_the_next_release_takes_the_other_slot(host: Host) -> None:
+    host.release(host.deployment())
+    host.release(host.deployment("green", 2, "2"))
+    assert host.states()[TARGETS["blue"]] == {"ActiveState": "inactive", "UnitFileState": "disabled"}
+    assert host.states()["nectar-production-blue-tidy.timer"] == {
+        "ActiveState": "inactive",
+        "UnitFileState": "disabled",
+    }
+    assert host.states()[TARGETS["green"]] == {"ActiveState": "active", "UnitFileState": "enabled"}
+    assert host.record()["slots"]["blue"]["revision"] == "r1"
+
+
+def test_old_releases_go_and_those_in_slots_stay(host: Host) -> None:
+    host.release(host.deployment())
+    host.install("orders-0")
+    host.release(host.deployment("green", 2, "2"))
+    assert host.promote(host.deployment("green", 2, "2"), keep=1)["pruned"] == ["orders-0"]
+    assert sorted(path.name for path in (host.place / "releases").iterdir()) == ["orders-1", "orders-2"]
+
+
+def test_stopping_spares_what_serves(host: Host) -> None:
+    host.release(host.deployment())
+    host.install("orders-2")
+    idle = host.deployment("green", 2, "2")
+    host.prepare(idle)
+    host.start(idle)
+    assert host.run(slot_stop, True, deployments=[idle])["changed"] is True
+    assert host.states()[TARGETS["green"]]["ActiveState"] == "active"
+    assert TARGETS["green"] in host.run(slot_stop, deployments=[idle])["stopped"]
+    assert host.run(slot_stop, deployments=[idle])["changed"] is False
+    assert host.run(slot_stop, deployments=[host.deployment()])["changed"] is False
+    assert host.states()[TARGETS["blue"]]["ActiveState"] == "active"
+
+
+def test_a_host_tells_what_it_knows(host: Host) -> None:
+    assert host.run(deployment_info)["records"] == {}
+    host.release(host.deployment())
+    found = host.run(deployment_info)
+    assert (found["serves"], found["releases"]) == ({"production": True}, ["orders-1"])
+    assert found["records"]["production"] == host.record()
+
+
+def test_a_slot_that_fell_does_not_serve(host: Host) -> None:
+    host.release(host.deployment())
+    states = host.states()
+    states["nectar-production-blue-web.service"]["ActiveState"] = "failed"
+    (host.place / "units.json").write_text(json.dumps(states))
+    assert host.run(deployment_info)["serves"] == {"production": False}
+
+
+def test_a_broken_record_is_named(host: Host) -> None:
+    host.release(host.deployment())
+    (host.place / "state/deployments/production/record.json").write_text("{")
+    assert "the record of production can't be read" in host.run(deployment_info)["msg"]
