@@ -7,10 +7,12 @@ One worker, loaded before the fork, shares its code with the master: nine of the
 from __future__ import annotations
 
 import gc
+import os
 from typing import Any
 
 worker_class = "gthread"
-workers = 1
+# A deployment that needs more sets WEB_CONCURRENCY, and pays for it in memory.
+workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
 threads = 4
 preload_app = True
 # Longer than a load balancer keeps an idle connection, so that only the balancer closes it.
