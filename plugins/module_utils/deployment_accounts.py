@@ -50,11 +50,11 @@ def _is_missing(
 ) -> bool:
     if name in present and present[name] != number:
         raise DeploymentAccountsError(
-            f"{kind} {name} has {field} {present[name]} on this server instead of {number}; its files would lose their owner: correct the number, or move them"
+            f"{kind} {name} has {field} {present[name]} on this server instead of {number}; correct the registry's number, or move its files"
         )
     if name not in present and number in holders:
         raise DeploymentAccountsError(
-            f"{field} {number}, which {name} needs, belongs to {holders[number]} on this server; give that one another, for the number of a deployment never changes"
+            f"{field} {number}, which {name} needs, belongs to {holders[number]} on this server; give that one another, a deployment's never changes"
         )
     return name not in present
 

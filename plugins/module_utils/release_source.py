@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import gzip
 import os
-import subprocess
 import tomllib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +25,9 @@ from ansible_collections.nectar.backend.plugins.module_utils.releases import (
 )
 from ansible_collections.nectar.backend.plugins.module_utils.text_files import read_text
 
+# Names the files of a source folder from its root, or says that it can't.
+Lister = Callable[[str], list[str] | None]
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -36,7 +38,7 @@ class Inputs:
     lock: str
 
 
-def describe_release(name: str, application: Mapping[str, Any], target: Target) -> Inputs:
+def describe_release(name: str, application: Mapping[str, Any], target: Target, lister: Lister) -> Inputs:
     """Name the release that an application's source would become."""
     source, lock_path = application["source"], application.get("lock")
     if not lock_path:
@@ -49,45 +51,52 @@ def describe_release(name: str, application: Mapping[str, Any], target: Target) 
             f"application {name}: lock {lock_path} doesn't exist; make it with: uv pip compile --generate-hashes -o {lock_path}"
         )
     try:
-        described = _describe_source(source, parse_lock(lock))
+        described = _describe_source(source, parse_lock(lock), lister)
     except (ReleaseError, OSError) as error:
         raise ReleaseError(f"application {name}, lock {lock_path}: {error}") from error
     return Inputs(release_id(name, described, [lock], target), dict(source), lock_path)
 
 
-def _describe_source(source: Mapping[str, str], requirements: tuple[Requirement, ...]) -> dict[str, str]:
+def _describe_source(
+    source: Mapping[str, str], requirements: tuple[Requirement, ...], lister: Lister
+) -> dict[str, str]:
     if "directory" in source:
-        return {"tree": directory_digest(source["directory"])}
+        return {"tree": directory_digest(source["directory"], lister)}
     if "wheel" in source:
         return {"wheel": os.path.basename(source["wheel"]), "sha256": file_sha256(source["wheel"])}
     check_package(source["package"], source["version"], requirements)
     return {"package": source["package"], "version": source["version"]}
 
 
-def directory_digest(directory: str) -> str:
+def directory_digest(directory: str, lister: Lister) -> str:
     """Return the digest of a source tree."""
     if not os.path.exists(os.path.join(directory, "pyproject.toml")):
         raise ReleaseError(f"source {directory} has no pyproject.toml; name the folder of a Python project")
     return tree_digest(
         SourceFile(path, os.access(os.path.join(directory, path), os.X_OK), file_sha256(os.path.join(directory, path)))
-        for path in source_paths(directory)
+        for path in source_paths(directory, lister)
     )
 
 
-def source_paths(directory: str) -> list[str]:
+def source_paths(directory: str, lister: Lister) -> list[str]:
     """Return the files of a source tree, without what git ignores and what tools leave behind."""
-    listed = _git_paths(directory)
+    listed = lister(directory)
     paths = listed if listed is not None else _walk(directory)
     return sorted(path for path in paths if is_source(path) and os.path.isfile(os.path.join(directory, path)))
 
 
-def _git_paths(directory: str) -> list[str] | None:
-    command = ["git", "-C", directory, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    try:
-        result = subprocess.run(command, capture_output=True, check=False, text=True)
-    except FileNotFoundError:
-        return None
-    return None if result.returncode else [path for path in result.stdout.split("\0") if path]
+def git_lister(module: Any) -> Lister:
+    """Return what asks git which files of a folder it doesn't ignore; nothing where there is no git, or no repository."""
+    git = module.get_bin_path("git")
+
+    def list_paths(directory: str) -> list[str] | None:
+        if git is None:
+            return None
+        command = [git, "-C", directory, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        code, out, _error = module.run_command(command)
+        return None if code else [path for path in out.split("\0") if path]
+
+    return list_paths
 
 
 def _walk(directory: str) -> Iterator[str]:

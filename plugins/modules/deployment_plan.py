@@ -155,9 +155,11 @@ from ansible_collections.nectar.backend.plugins.module_utils.deployment_plans im
 )
 from ansible_collections.nectar.backend.plugins.module_utils.release_source import (
     Inputs,
+    Lister,
     archive_path,
     cache_directory,
     describe_release,
+    git_lister,
     is_whole,
 )
 from ansible_collections.nectar.backend.plugins.module_utils.releases import ReleaseError, Target
@@ -188,12 +190,12 @@ ARGUMENT_SPEC: dict[str, Any] = {
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        module.exit_json(changed=False, **plan(module.params))
+        module.exit_json(changed=False, **plan(module.params, git_lister(module)))
     except (PlanError, ReleaseError, SlotError, OSError) as error:
         module.fail_json(msg=f"Nothing was deployed, for this can't be:\n{error}")
 
 
-def plan(params: Mapping[str, Any]) -> dict[str, Any]:
+def plan(params: Mapping[str, Any], lister: Lister) -> dict[str, Any]:
     """Read the sources, compare with the servers, and return the plan."""
     servers = {host: Server(address, params["states"].get(host)) for host, address in params["addresses"].items()}
     chosen = {
@@ -201,7 +203,7 @@ def plan(params: Mapping[str, Any]) -> dict[str, Any]:
         for name in choose_deployments(params["deployments"], params["names"], params["members"])
     }
     target = common_target(servers)
-    releases = read_releases(params, chosen, target)
+    releases = read_releases(params, chosen, target, lister)
     steps = [
         step_of(params, servers, deployment, releases[deployment["application"]].release)
         for deployment in chosen.values()
@@ -217,7 +219,7 @@ def plan(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_releases(
-    params: Mapping[str, Any], chosen: Mapping[str, Mapping[str, Any]], target: Target
+    params: Mapping[str, Any], chosen: Mapping[str, Mapping[str, Any]], target: Target, lister: Lister
 ) -> dict[str, Inputs]:
     """Check everything that can be wrong, and name the release of each application concerned."""
     problems = [
@@ -230,7 +232,7 @@ def read_releases(
         entry["application"] for entry in chosen.values() if entry["application"] in params["applications"]
     ):
         try:
-            releases[name] = describe_release(name, params["applications"][name], target)
+            releases[name] = describe_release(name, params["applications"][name], target, lister)
         except ReleaseError as error:
             problems.append(str(error))
     if problems:

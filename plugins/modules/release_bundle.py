@@ -58,7 +58,6 @@ bundles:
 """
 
 import os
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -71,6 +70,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.nectar.backend.plugins.module_utils.release_files import file_sha256
 from ansible_collections.nectar.backend.plugins.module_utils.release_source import (
     cache_directory,
+    git_lister,
     read_project,
     source_paths,
 )
@@ -111,13 +111,13 @@ def main() -> None:
     try:
         target = make_target(module.params["target"]["debian"], module.params["target"]["machine"])
         for entry in releases if not module.check_mode else ():
-            bundles[entry["release"]] = make_bundle(entry, target, cache)
+            bundles[entry["release"]] = make_bundle(module, entry, target, cache)
     except (ReleaseError, OSError) as error:
         module.fail_json(msg=f"Cannot gather what the build takes: {error}")
     module.exit_json(changed=bool(releases), bundles=bundles)
 
 
-def make_bundle(entry: Mapping[str, Any], target: Target, cache: str) -> dict[str, str]:
+def make_bundle(module: AnsibleModule, entry: Mapping[str, Any], target: Target, cache: str) -> dict[str, str]:
     """Pack the source, its wheels and the list of what to install."""
     source = entry["source"]
     try:
@@ -126,12 +126,13 @@ def make_bundle(entry: Mapping[str, Any], target: Target, cache: str) -> dict[st
         installed = (
             split_requirements(needed, read_project(source["directory"]))[0] if "directory" in source else needed
         )
-        wheels = fetch_wheels(needed, target, os.path.join(cache, "wheels", f"{target.abi}-{target.machine}"))
+        wheels = fetch_wheels(module, needed, target, os.path.join(cache, "wheels", f"{target.abi}-{target.machine}"))
     except ReleaseError as error:
         raise ReleaseError(f"{entry['lock']}: {error}") from error
     path = os.path.join(cache, "bundles", f"{entry['release']}.tar")
     os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-    pack(path, source, wheels, installed)
+    sources = source_paths(source["directory"], git_lister(module)) if "directory" in source else []
+    pack(path, source, sources, wheels, installed)
     return {"path": path, "sha256": file_sha256(path)}
 
 
@@ -143,11 +144,13 @@ def is_true(marker: str, target: Target) -> bool:
         raise ReleaseError(f"marker {marker!r} can't be read: {error}") from error
 
 
-def fetch_wheels(requirements: Sequence[Requirement], target: Target, directory: str) -> list[str]:
+def fetch_wheels(
+    module: AnsibleModule, requirements: Sequence[Requirement], target: Target, directory: str
+) -> list[str]:
     """Return a wheel for each requirement, fetching those that the cache doesn't have."""
     os.makedirs(directory, 0o755, exist_ok=True)
     if missing := missing_requirements(requirements, wheels_by_digest(directory)):
-        download(missing, target, directory)
+        download(module, missing, target, directory)
     present = wheels_by_digest(directory)
     if absent := missing_requirements(requirements, present):
         raise ReleaseError(f"pip left out {', '.join(requirement.name for requirement in absent)}")
@@ -161,7 +164,7 @@ def wheels_by_digest(directory: str) -> dict[str, str]:
     return {file_sha256(path): path for path in paths}
 
 
-def download(requirements: Sequence[Requirement], target: Target, directory: str) -> None:
+def download(module: AnsibleModule, requirements: Sequence[Requirement], target: Target, directory: str) -> None:
     """Let pip fetch wheels for another machine and Python than this one's."""
     options = [
         "--no-deps",
@@ -178,16 +181,22 @@ def download(requirements: Sequence[Requirement], target: Target, directory: str
         lock.write("".join(f"{requirement.line}\n" for requirement in requirements))
         lock.flush()
         command = [sys.executable, "-m", "pip", "download", *options, "--dest", directory, "--requirement", lock.name]
-        result = subprocess.run(command, capture_output=True, check=False, text=True)
-    if result.returncode:
-        errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or result.stderr.splitlines()
+        code, _out, said = module.run_command(command)
+    if code:
+        errors = [line for line in said.splitlines() if line.startswith("ERROR")] or said.splitlines()
         raise ReleaseError(
             f"pip can't fetch wheels for Python {target.python} on {target.machine}: {' '.join(errors[-3:])} "
             "(each package must come as a wheel; servers have no compiler)"
         )
 
 
-def pack(path: str, source: Mapping[str, str], wheels: Sequence[str], installed: Sequence[Requirement]) -> None:
+def pack(
+    path: str,
+    source: Mapping[str, str],
+    sources: Sequence[str],
+    wheels: Sequence[str],
+    installed: Sequence[Requirement],
+) -> None:
     """Write the bundle, whole or not at all."""
     draft = f"{path}.part"
     with tarfile.open(draft, "w") as archive:
@@ -195,7 +204,7 @@ def pack(path: str, source: Mapping[str, str], wheels: Sequence[str], installed:
             archive.add(wheel, f"wheels/{os.path.basename(wheel)}")
         if "wheel" in source:
             archive.add(source["wheel"], f"built/{os.path.basename(source['wheel'])}")
-        for name in source_paths(source["directory"]) if "directory" in source else ():
+        for name in sources:
             archive.add(os.path.join(source["directory"], name), f"source/{name}", recursive=False)
         text = "".join(f"{requirement.line}\n" for requirement in installed).encode()
         member = tarfile.TarInfo("install.txt")

@@ -125,9 +125,9 @@ def await_slots(
             if verdict.ready:
                 results[name] = {"seconds": round(time.time() - began, 1)}
             elif verdict.culprit:
-                results[name] = {
-                    "error": f"slot {deployments[name]['slot']}: {verdict.reason}; {verdict.culprit} wrote last:\n{journal_tail(module, verdict.culprit, began)}"
-                }
+                tail = journal_tail(module, verdict.culprit, began)
+                slot = deployments[name]["slot"]
+                results[name] = {"error": f"slot {slot}: {verdict.reason}; {verdict.culprit} wrote last:\n{tail}"}
         time.sleep(POLL_SECONDS if len(results) < len(deployments) else 0)
     return results
 

@@ -25,6 +25,10 @@ from ansible_collections.nectar.backend.plugins.module_utils.release_source impo
 from ansible_collections.nectar.backend.plugins.module_utils.releases import ReleaseError, Target
 
 
+def no_git(directory: str) -> None:
+    """Know of no repository."""
+
+
 def make_tree(place: Path) -> Path:
     """Make a small release."""
     tree = place / "tree"
@@ -108,12 +112,18 @@ def make_project(place: Path) -> dict[str, object]:
 
 def test_junk_does_not_rename_a_release(tmp_path: Path) -> None:
     application, target = make_project(tmp_path), Target("13", "x86_64")
-    first = describe_release("app", application, target).release
+    first = describe_release("app", application, target, no_git).release
     (tmp_path / "__pycache__" / "more.pyc").write_text("more junk")
-    assert describe_release("app", application, target).release == first
+    assert describe_release("app", application, target, no_git).release == first
     (tmp_path / "app.py").write_text("print(1)\n")
-    assert describe_release("app", application, target).release != first
-    assert source_paths(str(tmp_path)) == ["app.py", "pyproject.toml", "requirements.txt"]
+    assert describe_release("app", application, target, no_git).release != first
+    assert source_paths(str(tmp_path), no_git) == ["app.py", "pyproject.toml", "requirements.txt"]
+
+
+def test_what_git_ignores_does_not_count(tmp_path: Path) -> None:
+    make_project(tmp_path)
+    (tmp_path / "secret.key").write_text("x")
+    assert source_paths(str(tmp_path), lambda directory: ["app.py", "gone.py", "__pycache__/app.pyc"]) == ["app.py"]
 
 
 @pytest.mark.parametrize(
@@ -129,4 +139,4 @@ def test_junk_does_not_rename_a_release(tmp_path: Path) -> None:
 )
 def test_a_release_that_can_not_be(tmp_path: Path, changes: dict[str, object], said: str) -> None:
     with pytest.raises(ReleaseError, match=said):
-        describe_release("app", {**make_project(tmp_path), **changes}, Target("13", "x86_64"))
+        describe_release("app", {**make_project(tmp_path), **changes}, Target("13", "x86_64"), no_git)
