@@ -25,8 +25,8 @@ from ansible_collections.nectar.backend.plugins.module_utils.releases import (
 )
 from ansible_collections.nectar.backend.plugins.module_utils.text_files import read_text
 
-# Names the files of a source folder from its root, or says that it can't.
-Lister = Callable[[str], list[str] | None]
+# Names the files of a source folder from its root; no names mean that it can't tell.
+Lister = Callable[[str], list[str]]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def directory_digest(directory: str, lister: Lister) -> str:
 def source_paths(directory: str, lister: Lister) -> list[str]:
     """Return the files of a source tree, without what git ignores and what tools leave behind."""
     listed = lister(directory)
-    paths = listed if listed is not None else _walk(directory)
+    paths = listed or list(_walk(directory))
     return sorted(path for path in paths if is_source(path) and os.path.isfile(os.path.join(directory, path)))
 
 
@@ -89,12 +89,12 @@ def git_lister(module: Any) -> Lister:
     """Return what asks git which files of a folder it doesn't ignore; nothing where there is no git, or no repository."""
     git = module.get_bin_path("git")
 
-    def list_paths(directory: str) -> list[str] | None:
+    def list_paths(directory: str) -> list[str]:
         if git is None:
-            return None
+            return []
         command = [git, "-C", directory, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         code, out, _error = module.run_command(command)
-        return None if code else [path for path in out.split("\0") if path]
+        return [] if code else [path for path in out.split("\0") if path]
 
     return list_paths
 

@@ -13,6 +13,8 @@ from ansible_collections.nectar.backend.plugins.module_utils.slots import SLOTS
 MAP_HEADER = "# <server name> <backend>\n"
 # After what other roles bring; see the role haproxy, which leaves the loading of these to whoever writes them.
 FRAGMENT_ORDER = 60
+# Requests in flight to a host that vanished are given up after this; HAProxy ignores it on default-server.
+LOSS = "tcp-ut 2s"
 CHECK = "check inter 1s fastinter 300ms downinter 1s fall 2 rise 2"
 
 
@@ -34,14 +36,13 @@ def render_fragment(deployment: Mapping[str, Any], active: str, identity_port: i
         f"    http-check send meth GET uri {deployment['ready_path']} ver HTTP/1.1 hdr Host {deployment['server_name']}"
         " hdr X-Forwarded-Proto https hdr Connection close",
         "    http-check expect status 200",
-        f"    default-server {CHECK} tcp-ut 2s maxconn {max_connections}",
+        f"    default-server {CHECK} maxconn {max_connections}",
         *_servers(deployment, active),
         "",
         f"backend id_{name} from http",
         f"    http-request set-path /{name}/{active}",
-        "    default-server tcp-ut 2s",
         *(
-            f"    server {host}-{active} {_endpoint(address, identity_port)} track be_{name}/{host}-{active}"
+            f"    server {host}-{active} {_endpoint(address, identity_port)} {LOSS} track be_{name}/{host}-{active}"
             for host, address in deployment["addresses"].items()
         ),
     ]
@@ -50,7 +51,7 @@ def render_fragment(deployment: Mapping[str, Any], active: str, identity_port: i
 
 def _servers(deployment: Mapping[str, Any], active: str) -> list[str]:
     return [
-        f"    server {host}-{slot} {_endpoint(address, deployment['ports'][slot])} weight 100"
+        f"    server {host}-{slot} {_endpoint(address, deployment['ports'][slot])} weight 100 {LOSS}"
         + ("" if slot == active else " disabled")
         for host, address in deployment["addresses"].items()
         for slot in SLOTS

@@ -25,8 +25,9 @@ from ansible_collections.nectar.backend.plugins.module_utils.release_source impo
 from ansible_collections.nectar.backend.plugins.module_utils.releases import ReleaseError, Target
 
 
-def no_git(directory: str) -> None:
+def no_git(directory: str) -> list[str]:
     """Know of no repository."""
+    return []
 
 
 def make_tree(place: Path) -> Path:
