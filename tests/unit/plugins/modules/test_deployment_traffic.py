@@ -84,7 +84,7 @@ def test_four_runs(balancer: Balancer) -> None:
     assert balancer.files() == bare
     assert balancer.run(deployment())["results"] == {"production": {"changed": True}}
     switched = balancer.files()
-    assert "server app1-green 192.0.2.21:10003 weight 100 disabled" in switched["60-production.cfg"]
+    assert "server app1-green 192.0.2.21:10003 weight 100 tcp-ut 2s disabled" in switched["60-production.cfg"]
     assert "production.nectar.test be_production\n" in switched["deployments.map"]
     assert balancer.run(deployment())["changed"] is False
     assert balancer.run(deployment(), check=True)["changed"] is False
