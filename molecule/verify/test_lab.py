@@ -14,7 +14,7 @@ import yaml
 
 testinfra_hosts = ["ansible://all"]
 
-FILESYSTEMS = {"/var/lib/postgresql": 1500, "/var/lib/postgresql-wal": 512, "/var/lib/etcd": 160}
+FILESYSTEMS = {"/var/lib/postgresql": 1500, "/var/lib/postgresql-wal": 512, "/var/lib/etcd": 512}
 MEBIBYTE = 2**20
 
 

@@ -66,6 +66,12 @@ members:
   elements: dict
   returned: success
   sample: [{name: db2, role: leader, state: running, pending_restart: false}]
+pending_restart:
+  description: Names of the members whose settings wait for a restart; a warning names them too.
+  type: list
+  elements: str
+  returned: success
+  sample: []
 lacks:
   description: What is still missing, one sentence each; only check mode returns with any.
   type: list
@@ -119,7 +125,13 @@ def main() -> None:
             "run `patronictl restart --pending`, one member at a time."
         )
     members = [asdict(member) for member in cluster.members]
-    module.exit_json(changed=False, leader=cluster.leader or "", members=members, lacks=lacks)
+    module.exit_json(
+        changed=False,
+        leader=cluster.leader or "",
+        members=members,
+        pending_restart=cluster.pending_restart,
+        lacks=lacks,
+    )
 
 
 def look(caller: Caller, bases: list[str], expect: list[str]) -> tuple[patroni.Cluster, list[str]]:

@@ -51,7 +51,9 @@ def test_an_option_without_default_is_required_or_described_as_optional(role: Pa
     silent = [
         name
         for name, option in documented(role).items()
-        if name not in defaults and not option.get("required") and "omit" not in " ".join(str(option["description"]).lower().split())
+        if name not in defaults
+        and not option.get("required")
+        and "omit" not in " ".join(str(option["description"]).lower().split())
     ]
     assert silent == []
 
@@ -59,7 +61,11 @@ def test_an_option_without_default_is_required_or_described_as_optional(role: Pa
 @each_role
 def test_every_default_stands_under_a_plain_sentence(role: Path) -> None:
     lines = (role / "defaults" / "main.yml").read_text().splitlines()
-    bare = [line for before, line in zip(["", *lines], lines, strict=False) if re.match(r"[a-z_]+:", line) and not before.startswith("#")]
+    bare = [
+        line
+        for before, line in zip(["", *lines], lines, strict=False)
+        if re.match(r"[a-z_]+:", line) and not before.startswith("#")
+    ]
     assert bare == []
 
 
@@ -71,7 +77,9 @@ def test_variables_carry_the_role_name(role: Path) -> None:
 @each_role
 def test_secrets_are_marked(role: Path) -> None:
     spoken = [
-        name for name, option in documented(role).items() if re.search(r"_(password|token|secret)$", name) and option.get("no_log") is not True
+        name
+        for name, option in documented(role).items()
+        if re.search(r"_(password|secret)$", name) and option.get("no_log") is not True
     ]
     assert spoken == []
 

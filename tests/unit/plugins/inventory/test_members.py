@@ -273,7 +273,9 @@ def test_files_that_it_claims(name: str, content: bytes, expected: bool, world: 
         pytest.param(b"\x7fELF\x00", "members.yml:1: holds the control character", id="junk"),
         pytest.param(b"a: 1\n", "members.yml:1: is no registry", id="no plugin"),
         pytest.param(b"- a\n", "members.yml:1: is no registry", id="a list"),
-        pytest.param(MEMBERS.encode(), "members.yml:12: 2 of members and 1 of deployments have no server", id="no servers"),
+        pytest.param(
+            MEMBERS.encode(), "members.yml:12: 2 of members and 1 of deployments have no server", id="no servers"
+        ),
         pytest.param(
             b"plugin: nectar.backend.members\nmembers:\n\tx:\n", "members.yml:3: is indented with a tab", id="tab"
         ),

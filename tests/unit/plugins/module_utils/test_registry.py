@@ -252,7 +252,9 @@ def test_servers_alone_need_no_environment() -> None:
 @pytest.mark.parametrize(
     ("changes", "known", "expected"),
     [
-        pytest.param(ONLY_MEMBERS, Known(), "2 of members and 1 of deployments have no server", id="members without servers"),
+        pytest.param(
+            ONLY_MEMBERS, Known(), "2 of members and 1 of deployments have no server", id="members without servers"
+        ),
         pytest.param(
             {"servers": DROP}, EARLIER, "address 10.89.77.10 belongs to virtual_addresses", id="same virtual address"
         ),

@@ -77,4 +77,4 @@ def test_check_mode_foresees_bare_servers(patroni: Patroni) -> None:
 
 def test_settings_that_wait_for_a_restart_are_told(patroni: Patroni) -> None:
     patroni.views = [[LEADER, {**QUORUM, "pending_restart": True}]]
-    assert "restart of db2" in str(patroni.run()["warnings"])
+    assert patroni.run()["pending_restart"] == ["db2"]
