@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 LAB = os.environ["NECTAR_LAB"]
 STATE = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "nectar" / LAB
 
+# What `nectar lab up` remembers, and Molecule's own create does not.
+(STATE / "topology").write_text("ha\n")
+
 
 def run(command: Sequence[str], *, seconds: float = 60) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False, cwd=ROOT)

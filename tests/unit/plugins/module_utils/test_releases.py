@@ -81,7 +81,7 @@ ID = release_id("orders", {"tree": A}, ["lock"], TARGET)
 
 def test_the_same_inputs_have_the_same_name() -> None:
     assert release_id("orders", {"tree": A}, ["lock"], TARGET) == ID
-    application, _, digest = ID.rpartition("-")
+    application, digest = ID.rsplit("-", 1)
     assert (application, len(digest), int(digest, 16) >= 0) == ("orders", 12, True)
 
 

@@ -51,7 +51,7 @@ class Cluster:
 
     def changes(self) -> list[str]:
         """Return what was asked of the cluster, other than its members."""
-        return [path.rsplit("/", 1)[1] for _, path, _ in self.server.asked if not path.endswith("/list")]
+        return [path.rsplit("/", 1)[1] for method, path, body in self.server.asked if not path.endswith("/list")]
 
 
 @pytest.fixture
