@@ -47,7 +47,7 @@ def test_a_virtual_address_answers(virtual_addresses: list[str]) -> None:
 
 def test_its_check_finds_haproxy(host: Any) -> None:
     with host.sudo("haproxy"):
-        host.run_expect([0], "/usr/local/libexec/nectar/haproxy-alive")
+        host.run_expect([0], "/usr/bin/python3 -IS /usr/local/libexec/nectar/haproxy-alive")
 
 
 def test_it_is_a_member_and_not_at_fault(host: Any) -> None:
