@@ -68,6 +68,8 @@ def test_the_rules_come_back_after_a_restart(host: Any) -> None:
     with host.sudo():
         loaded = host.check_output("nft --stateless list ruleset")
         # In a network of its own, the file alone must give the very rules that are loaded.
-        afresh = host.check_output("unshare --net sh -c '/etc/nftables.conf && nft --stateless list ruleset'")
+        afresh = host.check_output(
+            "unshare --net sh -c 'nft --file /etc/nftables.conf && nft --stateless list ruleset'"
+        )
     if loaded != afresh:
         pytest.fail(f"loaded:\n{loaded}\nafter a restart:\n{afresh}")

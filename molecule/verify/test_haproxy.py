@@ -19,7 +19,8 @@ SECONDS = 10
 @pytest.fixture
 def address(host: Any) -> str:
     """Return where the controller reaches the load balancer."""
-    return str(host.ansible.get_variables()["ansible_host"])
+    shown: str = host.check_output("ip -brief -4 address show scope global up")
+    return shown.split()[2].split("/")[0]
 
 
 @pytest.fixture
