@@ -33,7 +33,12 @@ def virtual_addresses(host: Any) -> list[str]:
 @pytest.fixture
 def load_balancers(request: Any) -> list[Any]:
     """Return all load balancers, whichever of them is tested."""
-    return list(testinfra.get_hosts(testinfra_hosts, ansible_inventory=request.config.getoption("--ansible-inventory")))
+    option = request.config.getoption
+    return list(
+        testinfra.get_hosts(
+            testinfra_hosts, ansible_inventory=option("--ansible-inventory"), ssh_config=option("--ssh-config")
+        )
+    )
 
 
 def holds(host: Any, address: str) -> bool:
