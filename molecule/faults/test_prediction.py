@@ -1,0 +1,50 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Check mode on converged hosts says which tasks would change which hosts, and the run then changes exactly those."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run
+
+CHANGES = Path(__file__).parent / "vars" / "changes.yml"
+INVENTORY = ("-i", str(ROOT / "inventories/lab/ha"), "-i", str(ROOT / "inventories/lab/members.yml"))
+
+
+@pytest.fixture(autouse=True)
+def results_in_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANSIBLE_STDOUT_CALLBACK", "ansible.posix.json")
+
+
+def changed_tasks(playbook: str, *words: str) -> set[tuple[str, str, str]]:
+    """Run a playbook and return what it changed, or would: role or play, task and host."""
+    done = run(["ansible-playbook", *INVENTORY, str(ROOT / "playbooks" / playbook), *words], seconds=300)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+    plays = json.loads(done.stdout[done.stdout.index("{") :])["plays"]
+    return {
+        (play["play"]["name"], task["task"]["name"], host)
+        for play in plays
+        for task in play["tasks"]
+        for host, result in task["hosts"].items()
+        if result.get("changed")
+    }
+
+
+def test_a_changed_variable_of_each_role_is_foreseen() -> None:
+    foreseen = changed_tasks("site.yml", "--extra-vars", f"@{CHANGES}", "--check")
+    done = changed_tasks("site.yml", "--extra-vars", f"@{CHANGES}")
+    assert foreseen == done
+    roles = {task.split(" : ")[0].rpartition(".")[2] for _play, task, _host in done}
+    missing = {"base", "firewall", "haproxy", "etcd", "postgresql", "databases", "builder", "primary_endpoint"} - roles
+    missing |= {"pgbouncer", "application", "traffic", "keepalived", "certificates"} - roles
+    assert missing == set(), f"nothing changed in {missing}; all that changed: {sorted(done)}"
+
+
+def test_a_deployment_that_runs_otherwise_is_foreseen() -> None:
+    words = ("--extra-vars", "deployment=alice", "--extra-vars", "rollout_tasks_max=120")
+    foreseen = changed_tasks("deploy.yml", *words, "--check")
+    done = changed_tasks("deploy.yml", *words)
+    assert done
+    assert foreseen == done
