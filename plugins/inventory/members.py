@@ -109,7 +109,7 @@ defaults: {application: orders}
 deployments:
   production: {number: 101}
 members:
-  alice: {number: 1, admin: true}
+  alice: {number: 1}
   bob: {number: 2}
 retired:
   carol: {number: 3}

@@ -339,7 +339,7 @@ class MemberReader:
             "name": str(name),
             "number": number,
             "full_name": fields.get("full_name", str(name)),
-            "admin": fields.get("admin", False),
+            "admin": fields.get("admin", True),
             "keys": list(dict.fromkeys(keys)),
             "user": str(name),
             "uid": LOGIN_UID + number,

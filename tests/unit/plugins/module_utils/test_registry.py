@@ -45,7 +45,7 @@ REGISTRY: dict[str, Any] = {
     },
     "defaults": {"application": "orders"},
     "deployments": {"production": {"number": 101}},
-    "members": {"alice": {"number": 1, "admin": True}, "ann-lee": {"number": 2, "servers": ["app2"]}},
+    "members": {"alice": {"number": 1}, "ann-lee": {"number": 2, "admin": False, "servers": ["app2"]}},
     "retired": {"carol": {"number": 3}, "dave": 4},
 }
 
