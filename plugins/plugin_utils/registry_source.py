@@ -21,6 +21,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.registry_checks imp
 
 SIZE_LIMIT = 8 * 1024 * 1024
 DEPTH_LIMIT = 32
+TOO_DEEP = (f"nests deeper than {DEPTH_LIMIT} levels", "a registry of a few levels", "check the brackets")
 # Values that aliases may add to a file; enough for any sharing, and quickly passed by an alias bomb.
 ALIASED_LIMIT = 200_000
 
@@ -224,13 +225,7 @@ class Builder:
 
     def _open(self, event: yaml.NodeEvent) -> None:
         if len(self.stack) >= DEPTH_LIMIT:
-            raise refusal(
-                self.name,
-                line_of(event),
-                f"nests deeper than {DEPTH_LIMIT} levels",
-                "a registry of a few levels",
-                "check the brackets",
-            )
+            raise refusal(self.name, line_of(event), *TOO_DEEP)
         self._refuse_tag(event)
         container: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
         at = self._place(container, event, 0)
@@ -358,6 +353,10 @@ class Builder:
         indent = line[: len(line) - len(line.lstrip())]
         if "\t" in indent:
             self.refuse(number + 1, "is indented with a tab", "spaces", "replace the tab with two spaces")
+            return
+        # From PyYAML 6.0.4 on the scanner refuses some depths itself, before the first event.
+        if "nesting depth" in (error.problem or ""):
+            self.refuse(number + 1, *TOO_DEEP)
             return
         found = ", ".join(part for part in (error.context, error.problem) if part)
         self.refuse(
