@@ -24,23 +24,25 @@ class DatabasesError(Exception):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What one deployment is to have."""
+    """What one deployment is to have; its statements end after so many seconds, or never with 0."""
 
     deployment: str
     name: str
     password: str
     connection_limit: int
+    statement_timeout: int = 0
 
 
 @dataclass(frozen=True)
 class Role:
-    """A role as PostgreSQL holds it."""
+    """A role as PostgreSQL holds it; `statement_timeout` is as the role's own settings spell it, empty where they don't."""
 
     name: str
     password: str
     login: bool
     powers: frozenset[str]
     connection_limit: int
+    statement_timeout: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,9 @@ SELECT json_build_object(
   'in_recovery', pg_is_in_recovery(),
   'roles', (SELECT coalesce(json_agg(json_build_object(
       'name', rolname, 'password', coalesce(rolpassword, ''), 'login', rolcanlogin, 'connection_limit', rolconnlimit,
+      'statement_timeout', coalesce((
+        SELECT split_part(own, '=', 2) FROM pg_catalog.pg_db_role_setting, unnest(setconfig) own
+        WHERE setrole = pg_authid.oid AND setdatabase = 0 AND own LIKE 'statement_timeout=%'), ''),
       'powers', array_remove(ARRAY[
         CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcreatedb THEN 'CREATEDB' END,
         CASE WHEN rolcreaterole THEN 'CREATEROLE' END, CASE WHEN rolreplication THEN 'REPLICATION' END,
@@ -105,7 +110,8 @@ def read_wanted(deployments: Collection[Mapping[str, Any]], connection_limit: in
             )
         holders.setdefault(name, deployment)
         own_limit = entry.get("connection_limit")
-        wanted.append(Wanted(deployment, name, password, connection_limit if own_limit is None else own_limit))
+        limit = connection_limit if own_limit is None else own_limit
+        wanted.append(Wanted(deployment, name, password, limit, entry.get("statement_timeout") or 0))
     if errors:
         raise DatabasesError("\n".join(errors))
     return tuple(wanted)
@@ -134,7 +140,9 @@ def find_faults(database: str, role: str, password: str) -> list[str]:
 def read_state(reply: Mapping[str, Any]) -> State:
     """Read what STATE_QUERY returns."""
     roles = [
-        Role(r["name"], r["password"], r["login"], frozenset(r["powers"]), r["connection_limit"])
+        Role(
+            r["name"], r["password"], r["login"], frozenset(r["powers"]), r["connection_limit"], r["statement_timeout"]
+        )
         for r in reply["roles"]
     ]
     databases = [Database(d["name"], d["owner"], d["is_open"]) for d in reply["databases"]]
@@ -164,6 +172,7 @@ def plan_databases(
                 f"{deployment.deployment}: the role {deployment.name} belongs to the cluster; name another"
             )
         plan += plan_role(deployment, state.roles.get(deployment.name), salt)
+        plan += plan_timeout(deployment, state.roles.get(deployment.name))
         plan += plan_database(deployment.name, state.databases.get(deployment.name))
     return tuple(plan)
 
@@ -209,6 +218,22 @@ def plan_role(wanted: Wanted, role: Role | None, salt: bytes) -> list[Statement]
     return [
         Statement(
             f"{verb.lower()} the role {wanted.name}: {told}", f"{verb} ROLE {quote(wanted.name)} {' '.join(clauses)}"
+        )
+    ]
+
+
+def plan_timeout(wanted: Wanted, role: Role | None) -> list[Statement]:
+    """Say how the role's statements come to end in time, in every session that doesn't ask for another time itself."""
+    before, after = role.statement_timeout if role else "", f"{wanted.statement_timeout}s"
+    if wanted.statement_timeout == 0:
+        change, told = "RESET statement_timeout", "without a limit"
+    else:
+        change, told = f"SET statement_timeout = '{after}'", f"{wanted.statement_timeout} s"
+    if before == ("" if wanted.statement_timeout == 0 else after):
+        return []
+    return [
+        Statement(
+            f"alter the role {wanted.name}: statements may take {told}", f"ALTER ROLE {quote(wanted.name)} {change}"
         )
     ]
 

@@ -40,6 +40,11 @@ options:
       connection_limit:
         description: How many connections the role may hold; O(connection_limit) unless given.
         type: int
+      statement_timeout:
+        description:
+          - Seconds after which the role's statements end, where a session doesn't set another time; V(0) for no limit of its own.
+        type: int
+        default: 0
   connection_limit:
     description: How many connections each role may hold; V(-1) for no limit of its own.
     type: int
@@ -116,6 +121,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
             "role": {"type": "str", "required": True},
             "password": {"type": "str", "required": True, "no_log": True},
             "connection_limit": {"type": "int"},
+            "statement_timeout": {"type": "int", "default": 0},
         },
     },
     "connection_limit": {"type": "int", "default": -1},

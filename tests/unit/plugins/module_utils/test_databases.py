@@ -100,6 +100,21 @@ def test_plan_databases(state: State, expected: list[str]) -> None:
     assert plan(state) == expected
 
 
+@pytest.mark.parametrize(
+    ("before", "seconds", "expected"),
+    [
+        pytest.param("", 0, [], id="none, and none wanted"),
+        pytest.param("", 10, ["ALTER ROLE \"alice\" SET statement_timeout = '10s'"], id="the first"),
+        pytest.param("10s", 10, [], id="as it is"),
+        pytest.param("5000", 10, ["ALTER ROLE \"alice\" SET statement_timeout = '10s'"], id="another"),
+        pytest.param("10s", 0, ['ALTER ROLE "alice" RESET statement_timeout'], id="no longer wanted"),
+    ],
+)
+def test_statements_end_in_time(before: str, seconds: int, expected: list[str]) -> None:
+    state = with_role(replace(ALICE_ROLE, statement_timeout=before))
+    assert plan(state, replace(ALICE, statement_timeout=seconds)) == expected
+
+
 def test_plan_for_a_new_deployment() -> None:
     role, database, closing = plan(SETTLED, ALICE, Wanted("bob", "bob", "paper", 5))
     assert role.startswith(
@@ -173,7 +188,16 @@ def test_read_wanted_tells_all_errors_at_once() -> None:
 def test_read_state() -> None:
     reply = {
         "in_recovery": False,
-        "roles": [{"name": "alice", "password": PENCIL, "login": True, "powers": [], "connection_limit": 20}],
+        "roles": [
+            {
+                "name": "alice",
+                "password": PENCIL,
+                "login": True,
+                "powers": [],
+                "connection_limit": 20,
+                "statement_timeout": "",
+            }
+        ],
         "databases": [{"name": "alice", "owner": "alice", "is_open": False}],
         "extensions": ["plpgsql"],
         "admitted": ["postgres"],

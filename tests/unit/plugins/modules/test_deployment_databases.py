@@ -31,7 +31,13 @@ class Server:
         runuser.write_text(RUNUSER.format(place=place))
         runuser.chmod(0o755)
         monkeypatch.setenv("PATH", f"{runuser.parent}:/usr/bin:/bin")
-        role = {"name": "alice", "password": make_verifier("pencil", b"salt"), "login": True, "powers": []}
+        role = {
+            "name": "alice",
+            "password": make_verifier("pencil", b"salt"),
+            "login": True,
+            "powers": [],
+            "statement_timeout": "",
+        }
         self.write("state", [], ["old"])
         self.write("after", [{**role, "connection_limit": 20}], ["old", "alice"])
 
