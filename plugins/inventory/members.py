@@ -15,6 +15,8 @@ description:
   - Everything that is wrong is reported at once, with file, line, field, value and remedy. An unreadable registry ends
     the command with exit code 4. It is never handed on to another inventory plugin, and never becomes an empty inventory.
   - Servers become hosts. Members and deployments become the variables C(members) and C(deployments) of the group C(all).
+  - What the servers have is shared out. The figures are the variable C(budget), and each deployment has its C(share). A plan that can't
+    hold is refused like any other mistake.
 notes:
   - A file belongs to this plugin when it names the plugin; one called C(members.yml) or C(servers.yml) also when it is
     no inventory of another kind, so that a broken registry is refused and not skipped.
@@ -57,13 +59,19 @@ options:
   servers:
     description:
       - Servers by name. Each has a C(number) and C(groups), and may have C(bind), C(connect) and C(advertise) addresses,
-        C(host_keys), C(memory) and C(variables).
+        C(host_keys), C(memory), C(cores), C(wal) and C(variables). Those in C(app_servers) and C(database_servers) need C(memory).
     type: dict
   host_keys_file:
     description:
       - YAML file with a list of SSH host keys by server, for servers whose entry names none. It may be absent.
       - C(${NAME:-default}) and C(~) are filled in; a relative path starts at the registry's folder.
     type: str
+  budget:
+    description:
+      - What the budget shares out otherwise, C(request_timeout) in seconds, and the memory that a host keeps for C(system) and for the
+        services of each of its groups.
+    type: dict
+    default: {}
   applications:
     description: Applications by name, with C(source), C(processes) and what else they need to run.
     type: dict
@@ -99,7 +107,7 @@ plugin: nectar.backend.members
 environment: example
 domain: example.org
 servers:
-  one: {number: 1, groups: [loadbalancers, app_servers, database_servers, ops_servers], connect: [192.0.2.11, "2001:db8::11"]}
+  one: {number: 1, groups: [loadbalancers, app_servers, database_servers, ops_servers], memory: 1900M, connect: [192.0.2.11, "2001:db8::11"]}
 applications:
   orders:
     source: {directory: ../../examples/orders}
@@ -119,7 +127,7 @@ retired:
 plugin: nectar.backend.members
 network_ipv4: ${NECTAR_NETWORK_IPV4:-192.0.2.0/24}
 servers:
-  app1: {number: 21, groups: [app_servers]}
+  app1: {number: 21, groups: [app_servers], memory: 1900M}
 member_groups: true
 keyed_groups:
   - {key: server_deployments, prefix: runs}

@@ -99,10 +99,17 @@ def full_deployment(
         "processes": application["processes"],
         "migrate": application.get("migrate") or [],
         "environment": merged_environment(deployment, application),
+        "share": share_of(deployment),
         "ready_path": ready if has_web else "",
         "addresses": {host: servers[host].address for host in deployment["hosts"] if host in servers},
         "release": release,
     }
+
+
+def share_of(deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a slot takes of its deployment's share; nothing where no budget was planned."""
+    share = deployment.get("share") or {}
+    return {key: share[key] for key in ("workers", "threads", "worker_timeout", "memory", "memory_max") if key in share}
 
 
 def plan_deployment(
@@ -135,13 +142,19 @@ def _step_data(step: Step, migrate: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def make_plan(steps: Sequence[Mapping[str, Any]], parallel: int) -> dict[str, Any]:
-    """Order the steps: what needs nothing, and the waves of what does."""
+def make_plan(
+    steps: Sequence[Mapping[str, Any]], parallel: int, room: Mapping[str, int] | None = None
+) -> dict[str, Any]:
+    """Order the steps: what needs nothing, and the waves of what does; `room` is what hosts keep free for slots that change."""
     working = [step["name"] for step in steps if step["hosts"]]
-    takes_memory = [step["name"] for step in steps if step["hosts"] and step["switches"] and step["former"]]
+    takes_memory = {
+        step["name"]: {host: (step.get("share") or {}).get("memory", 0) for host in step["hosts"]}
+        for step in steps
+        if step["hosts"] and step["switches"] and step["former"]
+    }
     return {
         "steps": {step["name"]: dict(step) for step in steps},
-        "waves": waves(working, takes_memory, parallel),
+        "waves": waves(working, takes_memory, parallel, room or {}),
         "current": [step["name"] for step in steps if not step["hosts"]],
         "behind": {step["name"]: step["behind"] for step in steps if step["behind"]},
     }

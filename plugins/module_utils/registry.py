@@ -7,13 +7,20 @@ Plain data goes in, plain data or one RegistryError with every problem comes out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.nectar.backend.plugins.module_utils.budget import Server as BudgetServer
 from ansible_collections.nectar.backend.plugins.module_utils.registry_applications import (
+    COUNT,
     read_applications,
     read_environment,
+)
+from ansible_collections.nectar.backend.plugins.module_utils.registry_budget import (
+    budget_of,
+    read_settings,
+    server_of,
 )
 from ansible_collections.nectar.backend.plugins.module_utils.registry_checks import (
     DNS_LABEL,
@@ -43,6 +50,7 @@ SERVER_SECTIONS = ("network_ipv4", "network_ipv6", "virtual_addresses", "extra_g
 MEMBER_SECTIONS = (
     "environment",
     "domain",
+    "budget",
     "applications",
     "defaults",
     "deployments",
@@ -81,6 +89,7 @@ DEPLOYMENT_FIELDS = {
     "application": TEXT,
     "servers": TEXTS,
     "environment": MAPPING,
+    "workers": COUNT,
     "server_name": Field(is_dns_name, "a DNS name in lower case", "write it as app.example.org"),
     "database": Field(
         is_identifier,
@@ -133,6 +142,12 @@ def read_registry(data: Any, around: Surroundings) -> Registry:
         reader = MemberReader(report, data, around, servers)
         variables.update(reader.read())
         deployments = reader.deployments
+        budget = budget_of(
+            report, reader.settings, _all_servers(servers, around.known), variables, [s.name for s in servers]
+        )
+        variables["budget"] = budget.figures
+        for name, share in budget.shares.items():
+            deployments[name]["share"] = share
     elif not servers:
         report.add(
             Spot(()),
@@ -142,6 +157,16 @@ def read_registry(data: Any, around: Surroundings) -> Registry:
         )
     report.raise_problems()
     return Registry(servers, tuple(server_reader.extra_groups), variables, deployments)
+
+
+def _all_servers(servers: Iterable[Server], known: Known) -> Iterator[BudgetServer]:
+    """The servers of this source and of earlier ones, as the budget sees them."""
+    groups: dict[str, list[str]] = {}
+    for group, hosts in known.groups.items():
+        for host in hosts:
+            groups.setdefault(host, []).append(group)
+    yield from (server_of(host, found, known.servers.get(host, {})) for host, found in groups.items())
+    yield from (server_of(server.name, server.groups, server.variables) for server in servers)
 
 
 def _refuse_unknown_sections(report: Report, data: Mapping[Any, Any], options: Collection[str]) -> None:
@@ -184,6 +209,7 @@ class MemberReader:
         self.login_keys: dict[str, str] = {}
         self.deployments: dict[str, dict[str, Any]] = {}
         self.defaults = self._defaults(data)
+        self.settings = read_settings(report, data)
 
     def read(self) -> dict[str, Any]:
         """The variables of the whole environment."""
@@ -390,6 +416,7 @@ class MemberReader:
             "database_role": database,
             "ports": self._ports(spot, fields, number),
             "environment": self._environment(spot, fields, application),
+            **({"workers": fields["workers"]} if "workers" in fields else {}),
         }
         return fields
 

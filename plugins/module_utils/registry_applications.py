@@ -13,6 +13,7 @@ from typing import Any
 from ansible_collections.nectar.backend.plugins.module_utils.registry_checks import (
     DNS_LABEL,
     MAPPING,
+    MEMORY,
     TEXT,
     TEXTS,
     Field,
@@ -21,16 +22,21 @@ from ansible_collections.nectar.backend.plugins.module_utils.registry_checks imp
     check_entry,
     check_section,
     clean_label,
+    is_number,
     is_text,
+    mebibytes,
     show,
 )
 
 PLACEHOLDERS = (
-    "name", "address", "port", "server_name", "url", "shared", "release",
+    "name", "address", "port", "server_name", "url", "shared", "release", "workers", "threads", "worker_timeout",
     "database_host", "database_port", "database_name", "database_user", "database_password", "database_query",
 )  # fmt: skip
 PROCESS_TYPES = ("web", "worker", "timer")
 SOURCES = ("directory", "wheel", "package")
+# What the budget decides: a second figure elsewhere would be one too many.
+BUDGET_VARIABLES = {"WEB_CONCURRENCY": "workers"}
+MOST_WORKERS = 64
 SLUG = re.compile(r"[a-z][a-z0-9_]*")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -55,6 +61,13 @@ def _is_process_type(value: object) -> bool:
     return value in PROCESS_TYPES
 
 
+def _is_count(value: object) -> bool:
+    return is_number(value) and isinstance(value, int) and 1 <= value <= MOST_WORKERS
+
+
+COUNT = Field(
+    _is_count, f"a whole number from 1 to {MOST_WORKERS}", "write it without quotes, or leave it to the budget"
+)
 URL_PATH = Field(_is_url_path, "a path that starts with /", "write it as /healthz, without a query")
 FIELDS = {
     "source": Field(MAPPING.accepts, MAPPING.expected, MAPPING.remedy, required=True),
@@ -76,6 +89,9 @@ PROCESS_FIELDS = {
     "type": Field(_is_process_type, f"one of {', '.join(PROCESS_TYPES)}", required=True),
     "command": Field(TEXT.accepts, TEXT.expected, TEXT.remedy, required=True),
     "schedule": TEXT,
+    "memory": MEMORY,
+    "workers": COUNT,
+    "threads": COUNT,
 }
 
 
@@ -165,7 +181,12 @@ def _process(report: Report, spot: Spot, name: object, entry: object, secrets: C
         )
     if "command" in fields:
         check_placeholders(report, spot.at("command"), "command", fields["command"], secrets)
-    return fields
+    if fields.get("type") == "timer":
+        for name in {"workers", "threads"} & fields.keys():
+            report.add(
+                spot.at(name), f"{name} is given for a timer", f"{name} of what runs all the time", "take it out"
+            )
+    return fields | ({"memory": mebibytes(fields["memory"])} if "memory" in fields else {})
 
 
 def read_environment(
@@ -177,6 +198,14 @@ def read_environment(
         if not isinstance(name, str) or not ENVIRONMENT_NAME.fullmatch(name):
             report.add(
                 spot.at(name), f"environment has {show(name)}", "a name of letters, digits and underscores", "rename it"
+            )
+        elif name in BUDGET_VARIABLES:
+            field = BUDGET_VARIABLES[name]
+            report.add(
+                spot.at(name),
+                f"environment {name} is {show(value)}, which the budget sets",
+                f"{field} of the web process or of the deployment",
+                f"write {field}: {show(value)} there instead",
             )
         elif isinstance(value, bool) or not isinstance(value, (str, int)) or "\n" in str(value) or "\0" in str(value):
             report.add(spot.at(name), f"environment {name} is {show(value)}", "text on one line", "put it in quotes")

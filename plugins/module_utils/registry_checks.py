@@ -18,6 +18,7 @@ Keys = tuple[Any, ...]
 DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 UNIX_USER = re.compile(r"[a-z_][a-z0-9_-]*")
 POSTGRESQL_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")
+SIZE = re.compile(r"[1-9][0-9]{0,7}[MG]")
 UNIT_NAME = re.compile(r"[A-Za-z0-9:_.-]+")
 SUGGESTIONS = 50
 UNIX_USER_LIMIT = 32
@@ -122,6 +123,15 @@ def is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def is_memory(value: object) -> bool:
+    return isinstance(value, str) and SIZE.fullmatch(value) is not None
+
+
+def mebibytes(memory: str) -> int:
+    """A size such as 448M or 2G in MiB."""
+    return int(memory[:-1]) * (1024 if memory.endswith("G") else 1)
+
+
 def is_switch(value: object) -> bool:
     return isinstance(value, bool)
 
@@ -138,6 +148,7 @@ TEXT = Field(is_text, "text on one line", "put it in quotes")
 TEXTS = Field(is_list_of_text, "a list of texts", "write it as [one, two], and quote what looks like a number")
 SWITCH = Field(is_switch, "true or false")
 MAPPING = Field(is_mapping, "a mapping", "write it as {name: value}")
+MEMORY = Field(is_memory, "whole megabytes or gigabytes", "write it as 448M or 2G")
 NUMBER = Field(is_number, "a whole number", "write it without quotes, leading zeros or a point")
 
 

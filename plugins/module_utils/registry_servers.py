@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.nectar.backend.plugins.module_utils.registry_checks import (
     DNS_LABEL,
     MAPPING,
+    MEMORY,
     NUMBER,
     TEXT,
     TEXTS,
@@ -28,6 +29,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.registry_checks imp
     is_list_of_text,
     is_number,
     is_text,
+    mebibytes,
     show,
 )
 
@@ -36,13 +38,13 @@ RESERVED = frozenset({"all", "ungrouped", "localhost", "nectar", "primary"})
 # Variables that the plugin itself derives, and those that Ansible keeps for itself.
 DERIVED_VARIABLES = frozenset({"server", "ansible_host", "ansible_ssh_common_args"})
 MAGIC_VARIABLES = frozenset({"inventory_hostname", "group_names", "groups", "hostvars", "environment", "vars", "omit"})
+MOST_CORES = 1024
 FAMILIES = {"network_ipv4": 4, "network_ipv6": 6}
-MEMORY = re.compile(r"[1-9][0-9]*[MG]")
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def _is_memory(value: object) -> bool:
-    return isinstance(value, str) and MEMORY.fullmatch(value) is not None
+def _is_cores(value: object) -> bool:
+    return is_number(value) and isinstance(value, int) and 1 <= value <= MOST_CORES
 
 
 def _is_addresses(value: object) -> bool:
@@ -57,7 +59,9 @@ FIELDS = {
     "connect": ADDRESSES,
     "advertise": TEXT,
     "host_keys": TEXTS,
-    "memory": Field(_is_memory, "whole megabytes or gigabytes", "write it as 448M or 2G"),
+    "memory": MEMORY,
+    "cores": Field(_is_cores, f"a whole number from 1 to {MOST_CORES}", "write what `nproc` shows there"),
+    "wal": MEMORY,
     "variables": MAPPING,
 }
 
@@ -221,8 +225,9 @@ class ServerReader:
         addresses = self._addresses(spot, fields, written, number)
         keys = self._keys(spot, str(name), fields)
         server = {"name": str(name), "number": number, **addresses, "host_keys": keys}
-        if "memory" in fields:
-            server["memory"] = mebibytes(fields["memory"])
+        server.update((name, mebibytes(fields[name])) for name in ("memory", "wal") if name in fields)
+        if "cores" in fields:
+            server["cores"] = fields["cores"]
         return Server(str(name), self._groups(spot, fields), server, self._variables(spot, fields))
 
     def _check_name(self, spot: Spot, name: object) -> None:
@@ -384,11 +389,6 @@ class ServerReader:
                     spot.at("variables", name), f"variables sets {name}", "a variable that nothing else derives", remedy
                 )
         return dict(variables)
-
-
-def mebibytes(memory: str) -> int:
-    """A size such as 448M or 2G in MiB."""
-    return int(memory[:-1]) * (1024 if memory.endswith("G") else 1)
 
 
 def _host_address(value: object) -> str | None:

@@ -14,8 +14,10 @@ from difflib import get_close_matches
 from typing import Any
 
 REVISION_DIGITS = 12
-PLAIN = ("name", "address", "port", "server_name", "url", "shared", "release")
+PLAIN = ("name", "address", "port", "server_name", "url", "shared", "release", "workers", "threads", "worker_timeout")
 DATABASE = ("database_host", "database_port", "database_name", "database_user", "database_password", "database_query")
+# What a deployment has where nothing was planned for it.
+UNPLANNED = {"workers": 1, "threads": 4, "worker_timeout": 30}
 # A unit file and a process list may be read by anyone on the host.
 SECRET_PLACEHOLDERS = ("database_password",)
 SECRET_PREFIX = "secret_"
@@ -127,6 +129,7 @@ def values_for(
         "url": deployment["url"],
         "shared": shared,
         "release": release,
+        **{name: (deployment.get("share") or UNPLANNED)[name] for name in UNPLANNED},
         **{f"{SECRET_PREFIX}{name}": value for name, value in secrets.items() if name != "database_password"},
     }
     if deployment["database"]:

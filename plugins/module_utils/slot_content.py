@@ -29,6 +29,8 @@ from ansible_collections.nectar.backend.plugins.module_utils.units import (
     timer_units,
 )
 
+# Processes are held to the statement timeout of their role; a migration takes as long as it takes, within its unit's limit.
+MIGRATION_VARIABLES = {"PGOPTIONS": "-c statement_timeout=0"}
 # Addresses and names that stand for those of any host and slot: a revision is the same on all of them.
 ANY_ADDRESS, ANY_SLOT = "192.0.2.1", SLOTS[0]
 ANY_LAYOUT = Layout("/var/lib/nectar", "/etc/nectar/deployments", "/etc/systemd/system", "/opt/nectar/releases")
@@ -66,9 +68,11 @@ def slot_files(deployment: Mapping[str, Any], secrets: Mapping[str, str], view: 
     name, slot, layout = deployment["name"], deployment["slot"], view.layout
     paths = _paths(deployment, slot, layout, slot)
     running = _values(deployment, view, view.endpoints.pooler, secrets)
+    # By this name gunicorn and others learn it by themselves.
+    workers = {"WEB_CONCURRENCY": running["workers"]} if deployment.get("share") else {}
     files = {
         layout.environment(name, slot): SlotFile(
-            environment_file(render_environment(deployment["environment"], running)), secret=True
+            environment_file({**workers, **render_environment(deployment["environment"], running)}), secret=True
         ),
         layout.identity(name, slot): SlotFile(_json(identity(deployment, view.host))),
         layout.slot_units(name, slot): SlotFile(_json(unit_names(deployment))),
@@ -77,7 +81,8 @@ def slot_files(deployment: Mapping[str, Any], secrets: Mapping[str, str], view: 
     if deployment["migrate"]:
         migrating = _values(deployment, view, view.endpoints.direct, secrets)
         files[layout.environment(name, "migrate")] = SlotFile(
-            environment_file(render_environment(deployment["environment"], migrating)), secret=True
+            environment_file({**MIGRATION_VARIABLES, **render_environment(deployment["environment"], migrating)}),
+            secret=True,
         )
         units |= migration_unit(deployment, migrating, _paths(deployment, slot, layout, "migrate"), view.limits)
     return files | {f"{layout.units}/{unit}": SlotFile(text) for unit, text in units.items()}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
@@ -199,14 +200,23 @@ def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
     )
 
 
-def waves(names: Sequence[str], switching: Iterable[str], size: int) -> list[list[str]]:
+def waves(
+    names: Sequence[str], switching: Mapping[str, Mapping[str, int]], size: int, room: Mapping[str, int]
+) -> list[list[str]]:
     """Order deployments into waves.
 
     Those that have nothing running need no memory beside what they keep, and go first and together. The others hold two slots
-    for a while, so only `size` of them go at once.
+    for a while, so at most `size` of them go at once, and no more than fit what each host keeps free for that: `switching` tells
+    the memory that each takes by host, `room` what there is. One always goes, for the budget holds one slot of any.
     """
-    held = set(switching)
-    first = [name for name in names if name not in held]
-    rest = [name for name in names if name in held]
-    groups = [rest[start : start + size] for start in range(0, len(rest), size)]
-    return [group for group in (first, *groups) if group]
+    groups = [[name for name in names if name not in switching]]
+    used: Counter[str] = Counter()
+    for name in (name for name in names if name in switching):
+        takes = switching[name]
+        fits = all(used[host] + taken <= room.get(host, used[host] + taken) for host, taken in takes.items())
+        if len(groups) == 1 or len(groups[-1]) >= size or not fits:
+            groups.append([])
+            used.clear()
+        groups[-1].append(name)
+        used.update(takes)
+    return [group for group in groups if group]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.nectar.backend.plugins.module_utils.revisions import render
@@ -45,7 +45,10 @@ UMask=0027
 
 @dataclass(frozen=True)
 class Limits:
-    """What one process may use (megabytes, threads), and how many seconds it may take to stop, or to migrate."""
+    """What one process may use (megabytes, threads), and how many seconds it may take to stop, or to migrate.
+
+    `memory_max` is for what no budget has a share for.
+    """
 
     memory_max: int
     tasks_max: int
@@ -66,6 +69,14 @@ class Paths:
 def unit_prefix(deployment: str, slot: str) -> str:
     """Return what the names of a slot's units start with."""
     return f"nectar-{deployment}-{slot}"
+
+
+def limits_of(deployment: Mapping[str, Any], process: str | None, limits: Limits) -> Limits:
+    """Return a process's limits with the memory of its share; without a process, the whole slot's, which a migration precedes."""
+    share = deployment.get("share")
+    if not share:
+        return limits
+    return replace(limits, memory_max=int(share["memory"] if process is None else share["memory_max"][process]))
 
 
 def target_unit(deployment: str, slot: str) -> str:
@@ -127,8 +138,9 @@ def slot_units(
         service = f"{unit_prefix(name, slot)}-{process_name}.service"
         command = command_line(process["command"], values, paths.release)
         purpose = f"slot {slot}, process {process_name}"
+        own = limits_of(deployment, process_name, limits)
         if process["type"] == "timer":
-            units[service] = _service(deployment, purpose, [command], paths, limits, "Type=oneshot\n")
+            units[service] = _service(deployment, purpose, [command], paths, own, "Type=oneshot\n")
             units[service.replace(".service", ".timer")] = _timer(deployment, purpose, process["schedule"], target)
         else:
             companion = f"Wants={identity}\n" if process["type"] == "web" else ""
@@ -137,7 +149,7 @@ def slot_units(
                 purpose,
                 [command],
                 paths,
-                limits,
+                own,
                 "Type=exec\nRestart=always\nRestartSec=1\n",
                 target,
                 companion,
@@ -153,7 +165,8 @@ def migration_unit(
     if not commands:
         return {}
     kind = f"Type=oneshot\nTimeoutStartSec={limits.migrate_timeout}\n"
-    return {migrate_unit(deployment["name"]): _service(deployment, "migration", commands, paths, limits, kind)}
+    own = limits_of(deployment, None, limits)
+    return {migrate_unit(deployment["name"]): _service(deployment, "migration", commands, paths, own, kind)}
 
 
 def _target(name: str, slot: str, services: Sequence[str]) -> str:

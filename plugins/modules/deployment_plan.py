@@ -75,6 +75,12 @@ options:
     description: How many running deployments change slots at a time; each holds the memory of two slots meanwhile.
     type: int
     default: 2
+  room:
+    description:
+      - Megabytes of memory that hosts keep free for slots that change, by host; at most so much of the deployments' shares changes at a time.
+        A host that isn't named has no such limit.
+    type: dict
+    default: {}
   cache_directory:
     description: Where built releases lie on the controller. Omit it for C(nectar) in the user's cache folder.
     type: path
@@ -183,6 +189,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "identity_port": {"type": "int", "default": 8010},
     "max_connections": {"type": "int", "default": 64},
     "parallel": {"type": "int", "default": 2},
+    "room": {"type": "dict", "default": {}},
     "cache_directory": {"type": "path"},
 }
 
@@ -210,7 +217,7 @@ def plan(params: Mapping[str, Any], lister: Lister) -> dict[str, Any]:
     ]
     needed = needed_releases(steps, servers)
     return {
-        **make_plan(steps, params["parallel"]),
+        **make_plan(steps, params["parallel"], params["room"]),
         "releases": [
             ship(params, inputs, needed[inputs.release]) for inputs in releases.values() if inputs.release in needed
         ],

@@ -22,8 +22,8 @@ network_ipv4: 10.89.77.0/24
 network_ipv6: fd6e:6563:77::/64
 servers:
   lb1: {number: 11, groups: [loadbalancers]}
-  app1: {number: 21, groups: [app_servers]}
-  app2: {number: 22, groups: [app_servers], variables: {greeting: "hello {{ server.name }}"}}
+  app1: {number: 21, groups: [app_servers], memory: 1G}
+  app2: {number: 22, groups: [app_servers], memory: 1G, variables: {greeting: "hello {{ server.name }}"}}
 """
 MEMBERS = """\
 plugin: nectar.backend.members
@@ -114,6 +114,7 @@ def test_a_host_carries_little(world: World) -> None:
         "advertise": "10.89.77.21",
         "addresses": ["10.89.77.21", "fd6e:6563:77::15"],
         "host_keys": [],
+        "memory": 1024,
     }
 
 
@@ -121,6 +122,7 @@ def test_the_environment_is_on_all(world: World) -> None:
     variables = world.both().groups["all"].vars
     assert set(variables) == {
         "applications",
+        "budget",
         "deployments",
         "domain",
         "environment_name",

@@ -33,7 +33,7 @@ REGISTRY: dict[str, Any] = {
     "servers": {
         "lb1": {"number": 11, "groups": ["loadbalancers"]},
         "app1": {"number": 21, "groups": ["app_servers"], "memory": "1G"},
-        "app2": {"number": 22, "groups": ["app_servers"]},
+        "app2": {"number": 22, "groups": ["app_servers"], "memory": "1G"},
     },
     "applications": {
         "orders": {
@@ -83,7 +83,9 @@ def problems(changes: dict[str, Any], around: Surroundings | None = None) -> lis
 
 
 def test_a_short_entry_becomes_a_deployment() -> None:
-    assert read().variables["deployments"]["ann-lee"] == {
+    deployment = read().variables["deployments"]["ann-lee"]
+    assert deployment.pop("share")["workers"] == 1
+    assert deployment == {
         "name": "ann-lee",
         "number": 2,
         "kind": "member",
@@ -131,7 +133,7 @@ def test_the_environment_has_names_and_tombstones() -> None:
     assert variables["retired_numbers"] == {"carol": 3, "dave": 4}
 
 
-SERVER = {"number": 21, "groups": ["app_servers"]}
+SERVER = {"number": 21, "groups": ["app_servers"], "memory": "1G"}
 BOTH = ["10.89.77.21", "fd6e:6563:77::15"]
 
 
@@ -158,7 +160,7 @@ def test_addresses(entry: dict[str, Any], bind: list[str], connect: list[str], a
     assert set(server["addresses"]) == {*bind, *connect, advertise}
 
 
-@pytest.mark.parametrize(("memory", "expected"), [("448M", 448), ("2G", 2048)])
+@pytest.mark.parametrize(("memory", "expected"), [("768M", 768), ("2G", 2048)])
 def test_memory_is_in_mebibytes(memory: str, expected: int) -> None:
     assert read({"servers.app1.memory": memory}).servers[1].variables["memory"] == expected
 
@@ -186,7 +188,7 @@ def test_host_keys(changes: dict[str, Any], host_keys: dict[str, Any], expected:
 def test_nobody_is_renumbered(change: dict[str, Any]) -> None:
     before, after = read().variables["deployments"], read(change).variables["deployments"]
     for name in before.keys() & after.keys():
-        assert before[name] == after[name]
+        assert before[name] | {"share": {}} == after[name] | {"share": {}}
 
 
 def test_environments_are_merged() -> None:
@@ -228,7 +230,7 @@ def test_paths_are_made_absolute() -> None:
 
 EARLIER = Known(
     groups={"app_servers": ["app1"]},
-    servers={"app1": {"number": 21, "addresses": ["10.89.77.21"]}},
+    servers={"app1": {"number": 21, "addresses": ["10.89.77.21"], "memory": 1024}},
     hosts=["app1"],
     virtual_addresses=["10.89.77.10"],
 )
@@ -439,6 +441,20 @@ REFUSED = [
     pytest.param({f"{APPLICATION}.secrets": []}, "uses {secret_token}", "Add it to secrets.", id="undeclared secret"),
     pytest.param({f"{APPLICATION}.shared_paths": ["../x"]}, 'shared_paths is ["../x"]', "inside the shared", id="shared path"),
     pytest.param({f"{APPLICATION}.shared_paths": ["/x"]}, 'shared_paths is ["/x"]', "without /", id="absolute shared path"),
+    # what the budget shares out
+    pytest.param({"servers.app2.memory": DROP}, "server app2: memory is missing", "Add memory, such as 1900M", id="no memory"),
+    pytest.param({"servers.app1.memory": "448M"}, "server app1: memory is 448 MiB, and 536 are needed", "Raise the server's memory to 536M, or keep 1 of the 2 deployments of orders off it", id="too little memory"),
+    pytest.param({"servers.app1.cores": 0}, "cores is 0", "Write what `nproc` shows", id="no cores"),
+    pytest.param({"servers.app1.wal": 512}, "wal is 512", "Write it as 448M or 2G", id="wal without a unit"),
+    pytest.param({"budget": {"sytem": "96M"}}, 'unknown field "sytem"', "Did you mean system?", id="reserve misspelt"),
+    pytest.param({"budget": {"request_timeout": 5}}, "request_timeout is 5", "as 30", id="requests too short"),
+    pytest.param({f"{APPLICATION}.processes.web.memory": 64}, "memory is 64", "Write it as 448M", id="memory of a process without a unit"),
+    pytest.param({f"{APPLICATION}.processes.web.workers": 0}, "workers is 0", "or leave it to the budget", id="no workers"),
+    pytest.param({f"{APPLICATION}.processes.web.thread": 4}, 'unknown field "thread"', "Did you mean threads?", id="threads misspelt"),
+    pytest.param({f"{APPLICATION}.processes.tidy": {"type": "timer", "command": "x", "schedule": "daily", "threads": 2}}, "threads is given for a timer", "Take it out.", id="threads of a timer"),
+    pytest.param({f"{APPLICATION}.environment.WEB_CONCURRENCY": 2}, "which the budget sets", "Write workers: 2 there instead", id="workers by the environment"),
+    pytest.param({"members.alice.environment": {"WEB_CONCURRENCY": 2}}, "which the budget sets", "Write workers: 2 there", id="workers by a member's environment"),
+    pytest.param({"members.alice.workers": "2"}, 'workers is "2"', "Write it without quotes", id="workers as text"),
     pytest.param({f"{APPLICATION}.environment": {"A": [1]}}, "environment A is [1]", "Put it in quotes.", id="list"),
 ]  # fmt: skip
 

@@ -192,13 +192,20 @@ def test_unknown_names_are_refused_together() -> None:
     )
 
 
+LARGE_B = {"a": 60, "b": 130, "c": 60, "d": 60}
+
+
 @pytest.mark.parametrize(
-    ("switching", "size", "order"),
+    ("switching", "size", "room", "order"),
     [
-        pytest.param([], 2, [["a", "b", "c", "d"]], id="nothing runs yet"),
-        pytest.param(["a", "b", "c"], 2, [["d"], ["a", "b"], ["c"]], id="two at a time"),
-        pytest.param(["a", "b", "c", "d"], 9, [["a", "b", "c", "d"]], id="room for all"),
+        pytest.param({}, 2, {}, [["a", "b", "c", "d"]], id="nothing runs yet"),
+        pytest.param(dict.fromkeys("abc", 60), 2, {}, [["d"], ["a", "b"], ["c"]], id="two at a time"),
+        pytest.param(dict.fromkeys("abcd", 60), 9, {}, [["a", "b", "c", "d"]], id="room for all"),
+        pytest.param(LARGE_B, 9, {"app1": 140}, [["a"], ["b"], ["c", "d"]], id="as memory allows"),
+        pytest.param(LARGE_B, 9, {"app1": 10}, [["a"], ["b"], ["c"], ["d"]], id="one always goes"),
+        pytest.param(LARGE_B, 9, {"app2": 10}, [["a", "b", "c", "d"]], id="another host's room"),
     ],
 )
-def test_waves(switching: list[str], size: int, order: list[list[str]]) -> None:
-    assert waves(["a", "b", "c", "d"], switching, size) == order
+def test_waves(switching: dict[str, int], size: int, room: dict[str, int], order: list[list[str]]) -> None:
+    takes = {name: {"app1": memory} for name, memory in switching.items()}
+    assert waves(["a", "b", "c", "d"], takes, size, room) == order
