@@ -103,3 +103,18 @@ def test_releases_can_not_be_changed(host: Any) -> None:
     with host.sudo():
         assert host.check_output("find /opt/nectar/releases -mindepth 1 ! -type l -perm /222") == ""
         assert host.check_output("find /opt/nectar/releases ! -user root") == ""
+
+
+def test_processes_have_their_share(host: Any, planned: dict[str, Any]) -> None:
+    for name, record in records(host).items():
+        share = planned["deployments"][name]["share"]
+        for process, memory in share["memory_max"].items():
+            unit = f"nectar-{name}-{record['active']}-{process}.service"
+            limit = host.check_output(f"systemctl show --value --property MemoryMax {unit}")
+            assert int(limit) == memory * 1024 * 1024, unit
+        main = host.check_output(
+            f"systemctl show --value --property MainPID nectar-{name}-{record['active']}-web.service"
+        )
+        with host.sudo():
+            workers = host.check_output(f"cat /proc/{main}/task/{main}/children").split()
+        assert len(workers) == share["workers"], name

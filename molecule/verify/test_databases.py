@@ -80,3 +80,14 @@ def test_statements_are_counted_and_passwords_are_not(host: Any) -> None:
     assert query(host, "SELECT json_agg(extname) FROM pg_extension WHERE extname = 'pg_stat_statements'")
     seen = "SELECT to_json(count(*)) FROM pg_stat_statements WHERE query ~* 'password'' *''?(scram|md5)'"
     assert query(host, seen) == 0
+
+
+def test_roles_have_their_share(host: Any, planned: dict[str, Any]) -> None:
+    asked = (
+        "SELECT json_object_agg(rolname, json_build_array(rolconnlimit, array_to_string(rolconfig, ' '))) FROM pg_roles"
+    )
+    roles = query(host, asked)
+    for name, deployment in planned["deployments"].items():
+        share = deployment["share"]
+        expected = [share["connection_limit"], f"statement_timeout={share['statement_timeout']}s"]
+        assert roles[deployment["database_role"]] == expected, name

@@ -105,3 +105,11 @@ def test_nothing_waits_to_be_loaded(host: Any) -> None:
     with host.sudo():
         host.check_output("haproxy -c -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/conf.d")
         assert host.check_output("find /etc/haproxy/haproxy.cfg -newer /run/haproxy.pid") == ""
+
+
+def test_it_waits_as_long_as_the_budget_says(host: Any, planned: dict[str, Any]) -> None:
+    with host.sudo():
+        configuration = host.file("/etc/haproxy/haproxy.cfg").content_string
+    section = configuration.partition("\ndefaults http\n")[2].partition("\n\n")[0]
+    for side in ("server", "client"):
+        assert f"\n    timeout {side} {planned['budget']['timeouts'][side]['value']}s\n" in section

@@ -10,9 +10,7 @@ import pytest
 
 testinfra_hosts = ["ansible://app_servers"]
 
-QUERY = (
-    "psql -X -w -At -h 127.0.0.1 -p 6432 -U {user} -d {database} -c 'SELECT pg_is_in_recovery(), current_database()'"
-)
+QUERY = "psql -X -w -At -h 127.0.0.1 -p 6432 -U {user} -d {database} -c '{sql}'"
 
 
 @pytest.fixture
@@ -32,11 +30,13 @@ def passwords(host: Any) -> dict[str, str]:
     return {user: password.replace('""', '"') for user, password in re.findall(r'^"(.+)" "(.*)"$', lines, re.MULTILINE)}
 
 
-def query(host: Any, database: str, password: str) -> Any:
+def query(host: Any, database: str, password: str, sql: str = "SELECT pg_is_in_recovery(), current_database()") -> Any:
     """Ask as a deployment does; its role is named like its database."""
     secret = password.replace("\\", "\\\\").replace(":", "\\:")
     script = "file=$(mktemp) && trap 'rm -f $file' EXIT && printf '%s\\n' \"$1\" >$file && PGPASSFILE=$file eval \"$2\""
-    return host.run("bash -c %s - %s %s", script, f"*:*:*:*:{secret}", QUERY.format(user=database, database=database))
+    return host.run(
+        "bash -c %s - %s %s", script, f"*:*:*:*:{secret}", QUERY.format(user=database, database=database, sql=sql)
+    )
 
 
 def test_every_database_leads_to_the_primary(host: Any, databases: list[str], passwords: dict[str, str]) -> None:
@@ -63,3 +63,33 @@ def test_nobody_else_reaches_the_pooler(host: Any) -> None:
         socket.rpartition(":")[0] for socket in host.socket.get_listening_sockets() if socket.endswith(":6432")
     }
     assert {address for address in addresses if address.startswith("tcp")} == {"tcp://127.0.0.1", "tcp://::1"}
+
+
+def ask(host: Any, command: str) -> list[dict[str, str]]:
+    """Ask the pooler about itself, and return its rows by column."""
+    with host.sudo("postgres"):
+        shown = host.check_output("psql -X -A -h /run/postgresql -p 6432 -U pgbouncer pgbouncer -c %s", command)
+    header, *rows = [line.split("|") for line in shown.splitlines() if "|" in line]
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def test_each_pool_has_its_share(host: Any, databases: list[str], planned: dict[str, Any]) -> None:
+    shares = {entry["database"]: str(entry["share"]["pool_size"]) for entry in planned["deployments"].values()}
+    rows = {row["name"]: row for row in ask(host, "SHOW DATABASES")}
+    for name in databases:
+        assert (rows[name]["pool_size"], rows[name]["max_connections"]) == (shares[name], shares[name]), name
+
+
+def test_it_waits_as_long_as_the_budget_says(host: Any, planned: dict[str, Any]) -> None:
+    settings = {row["key"]: row["value"] for row in ask(host, "SHOW CONFIG")}
+    timeouts = planned["budget"]["timeouts"]
+    assert settings["query_wait_timeout"] == str(timeouts["query_wait"]["value"])
+    assert settings["idle_transaction_timeout"] == str(timeouts["idle_transaction"]["value"])
+
+
+def test_a_statement_ends_in_time(
+    host: Any, databases: list[str], passwords: dict[str, str], planned: dict[str, Any]
+) -> None:
+    seconds = planned["budget"]["timeouts"]["statement"]["value"]
+    for database in databases:
+        assert query(host, database, passwords[database], "SHOW statement_timeout").stdout.strip() == f"{seconds}s"

@@ -117,3 +117,16 @@ def test_data_and_log_have_filesystems_of_their_own(host: Any) -> None:
 
 def test_pages_have_checksums(host: Any) -> None:
     assert query(host, "SHOW data_checksums") == "on"
+
+
+def test_it_runs_with_the_budgets_figures(host: Any, planned: dict[str, Any]) -> None:
+    settings = {name: figure for name, figure in planned["budget"]["database"].items() if "setting" in figure}
+    assert "shared_buffers" in settings
+    shown = json.loads(query(host, "SELECT json_object_agg(name, current_setting(name)) FROM pg_settings"))
+    differing = {}
+    for name, figure in settings.items():
+        sizes = f"SELECT pg_size_bytes('{shown[name]}') = pg_size_bytes('{figure['setting']}')"
+        equal = query(host, sizes) == "t" if figure["unit"] else shown[name] == str(figure["setting"])
+        if not equal:
+            differing[name] = (shown[name], figure["setting"])
+    assert differing == {}

@@ -141,6 +141,18 @@ def test_an_address_of_ipv6_is_bracketed() -> None:
     assert values("2001:db8::21")["address"] == "[2001:db8::21]"
 
 
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        pytest.param({"workers": 3, "threads": 8, "worker_timeout": 60}, "3 8 60", id="its share"),
+        pytest.param({}, "1 4 30", id="without one"),
+    ],
+)
+def test_workers_and_their_timeout(share: dict[str, int], expected: str) -> None:
+    found = render_environment({"A": "{workers} {threads} {worker_timeout}"}, values(share=share))
+    assert found == {"A": expected}
+
+
 def test_without_a_database_there_are_no_values_for_it() -> None:
     assert [name for name in values(database="") if name.startswith("database")] == []
 

@@ -98,3 +98,21 @@ def test_migrations_run_in_order_within_their_time() -> None:
     assert text.index("bin/orders-migrate\n") < text.index("bin/orders-seed --once\n")
     assert "TimeoutStartSec=900\n" in text
     assert migration_unit({**DEPLOYMENT, "migrate": []}, VALUES, PATHS, LIMITS) == {}
+
+
+SHARE = {"memory": 420, "memory_max": {"web": 300, "mail": 80, "tidy": 32}}
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        pytest.param(SHARE, {"web": 300, "mail": 80, "tidy": 32, "migrate": 420}, id="its share"),
+        pytest.param({}, dict.fromkeys(["web", "mail", "tidy", "migrate"], 192), id="the common limit without one"),
+    ],
+)
+def test_memory(share: dict[str, Any], expected: dict[str, int]) -> None:
+    deployment = {**DEPLOYMENT, "share": share}
+    units = slot_units(deployment, "blue", VALUES, PATHS, LIMITS) | migration_unit(deployment, VALUES, PATHS, LIMITS)
+    for process, memory in expected.items():
+        name = "migrate" if process == "migrate" else f"blue-{process}"
+        assert f"\nMemoryMax={memory}M\n" in units[f"nectar-production-{name}.service"]
