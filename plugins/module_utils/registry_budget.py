@@ -70,12 +70,12 @@ def budget_of(
     """
     if report.problems:
         return Budget()
-    known = set(here)
-    servers = list(servers)
+    known, elsewhere = set(here), ("members" if variables["members"] else "deployments",)
+    listed = list(servers)
     places = {
         server.name: Spot(
-            ("servers", server.name, "memory") if server.name in known else ("defaults",), f"server {server.name}"
+            ("servers", server.name, "memory") if server.name in known else elsewhere, f"server {server.name}"
         )
-        for server in servers
+        for server in listed
     }
-    return plan_budget(report, servers, variables["deployments"], variables["applications"], settings, places)
+    return plan_budget(report, listed, variables["deployments"], variables["applications"], settings, places)
