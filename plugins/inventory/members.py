@@ -318,8 +318,16 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _set_variables(self, registry: Registry, texts: PlainTexts) -> None:
         everywhere = self.inventory.groups["all"]
+        # Deployments have shares in common, and servers figures; they keep them in common.
+        shares = {name: texts.mark_once(entry.pop("share")) for name, entry in registry.deployments.items()}
+        budget = registry.variables.get("budget", {})
+        figures = {name: texts.mark_once(entry) for name, entry in budget.pop("app_servers", {}).items()}
         for name, value in registry.variables.items():
             everywhere.set_variable(name, texts.mark_entries(value))
+        for name, share in shares.items():
+            registry.deployments[name]["share"] = share
+        if budget:
+            budget["app_servers"] = figures
 
     def _construct(self, registry: Registry) -> None:
         """Further groups and variables, of the hosts of earlier sources too."""
@@ -382,6 +390,13 @@ class PlainTexts:
 
     def __init__(self) -> None:
         self.marked: dict[str, str] = {}
+        self.once: dict[int, tuple[Any, Any]] = {}
+
+    def mark_once(self, value: Any) -> Any:
+        """The same for what stands in many places: one marked copy stands in all of them."""
+        if (found := self.once.get(id(value))) is None:
+            found = self.once[id(value)] = (value, self.mark(value))
+        return found[1]
 
     def mark(self, value: Any) -> Any:
         return _map_texts(value, self._mark)

@@ -139,7 +139,7 @@ def plan_budget(
         bound, data = _plan_database(report, listed, room, connections, pools, places)
     if report.problems:
         return Budget()
-    hosts = {name: host_figures(load, groups, workers, bound) for name, load in loads.items()}
+    hosts = plan_hosts(loads, groups, workers, bound)
     timeouts = plan_timeouts(settings.request_timeout)
     figures = {"timeouts": timeouts, "database": data, "app_servers": hosts}
     return Budget(figures, share_out(groups, workers, loads, bound, timeouts))
@@ -390,6 +390,21 @@ def plan_timeouts(request: int) -> dict[str, dict[str, Any]]:
         "server": figure(request + step, "s", f"the load balancer waits {step} s longer than the application"),
         "client": figure(request + 2 * step, "s", f"and for the client {step} s longer still"),
     }
+
+
+def plan_hosts(
+    loads: Mapping[str, Load], groups: Sequence[Group], workers: Sequence[int], bound: int
+) -> dict[str, dict[str, Any]]:
+    """The figures of all application servers; those that are alike have them in common."""
+    made: dict[tuple[Any, ...], dict[str, Any]] = {}
+    hosts = {}
+    for name, load in loads.items():
+        runs = tuple((groups[index].slot, len(groups[index].names), workers[index]) for index in load.groups)
+        key = (load.server.memory, load.server.groups, runs)
+        if key not in made:
+            made[key] = host_figures(load, groups, workers, bound)
+        hosts[name] = made[key]
+    return hosts
 
 
 def host_figures(load: Load, groups: Sequence[Group], workers: Sequence[int], bound: int) -> dict[str, Any]:
