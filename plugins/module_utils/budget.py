@@ -19,7 +19,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.budget_database imp
 from ansible_collections.nectar.backend.plugins.module_utils.registry_checks import Report, Spot
 
 # What a host keeps for the system, and for the services of each of its groups.
-RESERVES = {"system": 80, "loadbalancers": 80, "app_servers": 48, "database_servers": 96, "ops_servers": 256}
+RESERVES = {"system": 96, "loadbalancers": 80, "app_servers": 48, "database_servers": 96, "ops_servers": 256}
 DEFAULT_CORES = 2
 REQUEST_TIMEOUT = 30
 # For entries that don't say: one worker of a Python web application, one other process, and the listener that tells a slot's identity.
@@ -272,6 +272,12 @@ def _refuse_slots(
         counts[groups[index].slot] += len(groups[index].names)
     common, of_these = counts.most_common(1)[0]
     leaving = -(-short // common.size(1))
+    less = f"have its slots take {short} MiB less, by `memory` of the applications' processes or by fewer `workers`"
+    if leaving < of_these:
+        less = (
+            f"keep {leaving} of the {of_these} deployments of {common.application} off it ({common.size(1)} MiB each), "
+            "by `servers` in their entries"
+        )
     enough = load.reserved + sum(needed)
     if load.is_shared:  # the database's part grows with the server
         enough = max(enough + DATABASE_MEMORY, (enough - 1) * 4 // 3 + 1)
@@ -280,8 +286,7 @@ def _refuse_slots(
         f"memory is {memory} MiB, and {enough} are needed: {enough - sum(needed)} for the system and services, {needed[0]} for the slots of "
         f"{number} deployments, {needed[1]} for the largest slot once more",
         "room for every slot, and for one more while a deployment changes slots",
-        f"raise the server's memory to {enough}M, or keep {leaving} of the {of_these} deployments of {common.application} off it "
-        f"({common.size(1)} MiB each), by `servers` in their entries",
+        f"raise the server's memory to {enough}M, or {less}",
     )
 
 

@@ -34,7 +34,7 @@ def test_plain_data_is_enough() -> None:
 @pytest.mark.parametrize(
     ("servers", "said"),
     [
-        pytest.param({**SERVERS, "app1": {"groups": ["app_servers"], "memory": 200}}, "272 are needed", id="no room"),
+        pytest.param({**SERVERS, "app1": {"groups": ["app_servers"], "memory": 200}}, "288 are needed", id="no room"),
         pytest.param({**SERVERS, "app1": {"memory": 200}}, "'groups' is missing", id="no groups"),
     ],
 )

@@ -443,7 +443,7 @@ REFUSED = [
     pytest.param({f"{APPLICATION}.shared_paths": ["/x"]}, 'shared_paths is ["/x"]', "without /", id="absolute shared path"),
     # what the budget shares out
     pytest.param({"servers.app2.memory": DROP}, "server app2: memory is missing", "Add memory, such as 1900M", id="no memory"),
-    pytest.param({"servers.app1.memory": "448M"}, "server app1: memory is 448 MiB, and 536 are needed", "Raise the server's memory to 536M, or keep 1 of the 2 deployments of orders off it", id="too little memory"),
+    pytest.param({"servers.app1.memory": "448M"}, "server app1: memory is 448 MiB, and 552 are needed", "Raise the server's memory to 552M, or keep 1 of the 2 deployments of orders off it", id="too little memory"),
     pytest.param({"servers.app1.cores": 0}, "cores is 0", "Write what `nproc` shows", id="no cores"),
     pytest.param({"servers.app1.wal": 512}, "wal is 512", "Write it as 448M or 2G", id="wal without a unit"),
     pytest.param({"budget": {"sytem": "96M"}}, 'unknown field "sytem"', "Did you mean system?", id="reserve misspelt"),
