@@ -52,10 +52,11 @@ class Account:
 
 @dataclass(frozen=True)
 class AccountsPlan:
-    """Commands that bring the accounts about, the files of keys by member, and who isn't listed any more."""
+    """Commands that bring the accounts about, the files of keys by member, former names, and who isn't listed any more."""
 
     commands: tuple[tuple[str, ...], ...]
     key_files: Mapping[str, str]
+    former: tuple[str, ...]
     unlisted: tuple[str, ...]
 
 
@@ -74,8 +75,12 @@ def plan_accounts(
     member_group: str,
     admin_group: str,
 ) -> AccountsPlan:
-    """Say what is missing; accounts of people who aren't listed stay as they are."""
-    by_uid = {account.uid: account.name for account in accounts.values()}
+    """Say what is missing; accounts of people who aren't listed stay as they are.
+
+    The uid is a member's for life: where another account of the group has it, the member was renamed.
+    """
+    by_uid = {account.uid: account for account in accounts.values()}
+    former: list[str] = []
     commands: list[tuple[str, ...]] = [
         ("groupadd", "--system", group) for group in (member_group, admin_group) if group not in groups
     ]
@@ -83,15 +88,22 @@ def plan_accounts(
         wanted = {member_group, admin_group} if member.admin else {member_group}
         account = accounts.get(member.name)
         if account is None:
-            _refuse_taken_uid(member, by_uid)
-            commands.append(_useradd(member, wanted))
+            holder = by_uid.get(member.uid) if member.uid is not None else None
+            if holder is None:
+                commands.append(_useradd(member, wanted))
+                continue
+            _refuse_stranger(member, holder, member_group)
+            former.append(holder.name)
+            commands += _renaming(holder.name, member.name)
+            commands += _changes(member, holder, wanted, admin_group)
         else:
             _refuse_other_account(member, account)
             commands += _changes(member, account, wanted, admin_group)
-    listed = {member.name for member in members}
+    listed = {*former, *(member.name for member in members)}
     return AccountsPlan(
         commands=tuple(commands),
         key_files={member.name: "".join(f"{key}\n" for key in member.keys) for member in members},
+        former=tuple(former),
         unlisted=tuple(
             sorted(name for name, account in accounts.items() if member_group in account.groups and name not in listed)
         ),
@@ -154,12 +166,16 @@ def _refuse_twice(field: str, values: Sequence[str]) -> None:
             )
 
 
-def _refuse_taken_uid(member: Member, by_uid: Mapping[int, str]) -> None:
-    holder = by_uid.get(member.uid) if member.uid is not None else None
-    if holder is not None:
+def _refuse_stranger(member: Member, holder: Account, member_group: str) -> None:
+    if member_group not in holder.groups:
         raise AccountsError(
-            f"{member.name}: uid: {member.uid} belongs to the account {holder!r} on this server; choose a free one"
+            f"{member.name}: uid: {member.uid} belongs to the account {holder.name!r} on this server; choose a free one"
         )
+
+
+def _renaming(former: str, name: str) -> list[tuple[str, ...]]:
+    # The home keeps its place: what the person set up in it may name it.
+    return [("usermod", "--login", name, former), ("groupmod", "--new-name", name, former)]
 
 
 def _refuse_other_account(member: Member, account: Account) -> None:

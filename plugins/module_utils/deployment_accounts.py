@@ -54,7 +54,8 @@ def _is_missing(
         )
     if name not in present and number in holders:
         raise DeploymentAccountsError(
-            f"{field} {number}, which {name} needs, belongs to {holders[number]} on this server; give that one another, a deployment's never changes"
+            f"{field} {number}, which {name} needs, belongs to {holders[number]} on this server; a deployment keeps its number and its name for life. "
+            "Where the entry was renamed, name it as before and give it login, full_name or server_name; else give the other one another id"
         )
     return name not in present
 

@@ -100,7 +100,7 @@ DEPLOYMENT_FIELDS = {
         _is_ports, "a port for each slot", "write it as {blue: 20000, green: 20001}, or leave it to the number"
     ),
 }
-MEMBER_FIELDS = {**DEPLOYMENT_FIELDS, "full_name": TEXT, "admin": SWITCH, "keys": TEXTS}
+MEMBER_FIELDS = {**DEPLOYMENT_FIELDS, "full_name": TEXT, "login": TEXT, "admin": SWITCH, "keys": TEXTS}
 DEFAULT_FIELDS = {name: DEPLOYMENT_FIELDS[name] for name in ("application", "servers", "environment")}
 
 
@@ -206,6 +206,7 @@ class MemberReader:
         self.databases: dict[str, str] = {}
         self.ports: dict[int, str] = {}
         self.server_names = self._host_names()
+        self.logins: dict[str, str] = {}
         self.login_keys: dict[str, str] = {}
         self.deployments: dict[str, dict[str, Any]] = {}
         self.defaults = self._defaults(data)
@@ -233,7 +234,7 @@ class MemberReader:
             "applications": self.applications,
             "members": {member["name"]: member for member in members},
             "deployments": self.deployments,
-            "retired_numbers": retired,
+            "retired": retired,
         }
 
     def _label(self, data: Mapping[str, Any], name: str, *, is_label: bool) -> str:
@@ -341,15 +342,21 @@ class MemberReader:
         self.numbers[number] = "an entry above that needs one"
         return number
 
-    def _read_retired(self) -> dict[str, int]:
-        numbers = {}
+    def _read_retired(self) -> dict[str, dict[str, Any]]:
+        """What was derived from each tombstone while it lived, by which its remains are found."""
+        retired = {}
         for name, entry in self.retired.items():
             spot = Spot(("retired", name), f"retired {name}")
             full = {"number": entry} if is_number(entry) else entry
             fields = check_entry(self.report, spot, full, MEMBER_FIELDS)
-            numbers[str(name)] = self._number(spot, full, fields, self.retired)
+            number = self._number(spot, full, fields, self.retired)
             self._claim_name(spot, normalise(str(name)), f"retired {name}")
-        return numbers
+            retired[str(name)] = {
+                **_remains(str(name), number, fields),
+                "login": fields.get("login", str(name)),
+                "login_uid": LOGIN_UID + number,
+            }
+        return retired
 
     # Members and deployments
 
@@ -361,16 +368,27 @@ class MemberReader:
             *self._login_keys(spot, self.around.member_keys.get(str(name)) or []),
         ]
         number = self.deployments[str(name)]["number"]
+        login = fields.get("login", str(name))
+        self._check_login(spot, login, is_own="login" in fields)
         return {
             "name": str(name),
             "number": number,
             "full_name": fields.get("full_name", str(name)),
             "admin": fields.get("admin", True),
             "keys": list(dict.fromkeys(keys)),
-            "user": str(name),
+            "user": login,
             "uid": LOGIN_UID + number,
             "deployment": str(name),
         }
+
+    def _check_login(self, spot: Spot, login: str, *, is_own: bool) -> None:
+        """Refuse a login that no account can have, or that is another's; a name that serves as one is checked as a name."""
+        at = spot.at("login")
+        if is_own and broken_rules(login):
+            self.report.add(at, f"login {show(login)}", "; ".join(broken_rules(login)), f"write {clean_label(login)}")
+        elif is_own and login in RESERVED | SYSTEM_USERS:
+            self.report.add(at, f"login {login} is reserved", "a name that nothing else uses", f"write {login}-1")
+        self._claim(at if is_own else spot, self.logins, login, "login")
 
     def _login_keys(self, spot: Spot, lines: list[object]) -> list[str]:
         keys = check_keys(self.report, spot, lines)
@@ -392,7 +410,8 @@ class MemberReader:
         number = self._number(spot, entry, fields, self.team if member is None else self.people)
         application = self._application(spot, fields)
         server_name = fields.get("server_name") or f"{name}.{self.domain}"
-        database = fields.get("database") or normalise(str(name))
+        remains = _remains(str(name), number, fields)
+        database = remains["database"]
         if free or "server_name" in fields:
             self._claim(spot.at("server_name"), self.server_names, server_name, "server_name")
         if free or "database" in fields:
@@ -402,18 +421,13 @@ class MemberReader:
                 spot.at("database"), f"database {database} is reserved", "a name that nothing else uses", "rename it"
             )
         self.deployments[str(name)] = {
-            "name": str(name),
-            "number": number,
+            **remains,
             "kind": "team" if member is None else "member",
             "member": member,
             "application": application,
             "hosts": self._hosts(spot, fields),
             "server_name": server_name,
             "url": f"https://{server_name}/",
-            "user": f"nb-{name}",
-            "uid": DEPLOYMENT_UID + number,
-            "database": database,
-            "database_role": database,
             "ports": self._ports(spot, fields, number),
             "environment": self._environment(spot, fields, application),
             **({"workers": fields["workers"]} if "workers" in fields else {}),
@@ -512,6 +526,19 @@ class MemberReader:
             return common
         secrets = self.applications.get(application, {}).get("secrets")
         return {**common, **read_environment(self.report, spot.at("environment"), fields["environment"], secrets)}
+
+
+def _remains(name: str, number: int, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What a deployment has on hosts for as long as it isn't retired on purpose."""
+    database = fields.get("database") or normalise(name)
+    return {
+        "name": name,
+        "number": number,
+        "user": f"nb-{name}",
+        "uid": DEPLOYMENT_UID + number,
+        "database": database,
+        "database_role": database,
+    }
 
 
 def _written_numbers(section: Mapping[Any, Any]) -> list[int]:

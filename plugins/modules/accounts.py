@@ -11,7 +11,8 @@ version_added: "0.1.0"
 description:
   - Makes all members' accounts, groups and files of SSH keys in one call.
   - The keys lie in a directory of root's, one file a member, and hold what is listed and nothing else.
-  - Accounts of people who aren't listed any more are reported, and stay.
+  - A member whose C(uid) an account of O(member_group) has under another name is renamed; the account keeps its files and its home.
+  - Accounts of people who aren't listed any more are returned, and stay.
 author:
   - Nectar Backend maintainers (@nectar)
 options:
@@ -74,6 +75,7 @@ unlisted:
 import grp
 import os
 import pwd
+from contextlib import suppress
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -106,8 +108,6 @@ def main() -> None:
             apply_plan(module, plan, params["keys_directory"], files)
     except (AccountsError, OSError) as error:
         module.fail_json(msg=f"Cannot make the members' accounts: {error}")
-    if plan.unlisted:
-        module.warn(f"These accounts belong to no member any more and are left as they are: {', '.join(plan.unlisted)}")
     module.exit_json(
         changed=bool(plan.commands or files), commands=plan.commands, unlisted=plan.unlisted, diff=show(plan, files)
     )
@@ -142,6 +142,9 @@ def apply_plan(module: AnsibleModule, plan: AccountsPlan, directory: str, files:
         os.makedirs(directory, 0o755, exist_ok=True)
     for name in files:
         replace_text(os.path.join(directory, name), plan.key_files[name])
+    for name in plan.former:
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(directory, name))
 
 
 def show(plan: AccountsPlan, files: dict[str, str]) -> list[dict[str, str]]:

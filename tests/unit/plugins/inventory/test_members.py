@@ -128,7 +128,7 @@ def test_the_environment_is_on_all(world: World) -> None:
         "environment_name",
         "members",
         "primary_name",
-        "retired_numbers",
+        "retired",
         "virtual_addresses",
     }
     assert variables["deployments"]["production"]["hosts"] == ["app1", "app2"]
@@ -357,4 +357,4 @@ def test_the_lab(sources: list[str], hosts: int, virtual: int, world: World, mon
 def test_the_example_for_real_servers(world: World) -> None:
     world.plugin().populate(str(ROOT / "inventories/static/members.yml"))
     assert all(len(host.vars["server"]["host_keys"]) == 1 for host in world.inventory.hosts.values())
-    assert world.inventory.groups["all"].vars["retired_numbers"] == {"carol": 3}
+    assert world.inventory.groups["all"].vars["retired"]["carol"]["number"] == 3

@@ -63,6 +63,14 @@ def account(name: str, uid: int, *groups: str, comment: str = "") -> Account:
             id="no admin any more, other comment",
         ),
         pytest.param(
+            [BOB],
+            [account("robert", 2002, "staff", comment="Bob")],
+            GROUPS,
+            [("usermod", "--login", "bob", "robert"), ("groupmod", "--new-name", "bob", "robert")],
+            (),
+            id="renamed, by the uid that stays",
+        ),
+        pytest.param(
             [],
             [account("frank", 1004, "staff"), account("root", 0)],
             GROUPS,
@@ -88,6 +96,11 @@ def test_keys_are_what_is_listed_once() -> None:
     keys = [key("alice"), f" {key('alice')}\n", *(key("alice", kind) for kind in kinds)]
     plan = plan_accounts(parse_members([{"name": "alice", "keys": keys}]), {}, GROUPS, *GROUPS)
     assert plan.key_files == {"alice": "".join(f"{line}\n" for line in (keys[0], *keys[2:]))}
+
+
+def test_the_keys_of_a_former_name_go() -> None:
+    plan = plan_accounts(parse_members([BOB]), {"robert": account("robert", 2002, "staff")}, GROUPS, *GROUPS)
+    assert (list(plan.key_files), plan.former) == (["bob"], ("robert",))
 
 
 def test_a_member_may_have_no_key_left() -> None:

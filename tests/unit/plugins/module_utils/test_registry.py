@@ -130,7 +130,23 @@ def test_the_environment_has_names_and_tombstones() -> None:
     assert variables["environment_name"] == "lab"
     assert variables["primary_name"] == "primary.lab.nectar.test"
     assert variables["virtual_addresses"] == ["10.89.77.10", "fd6e:6563:77::a"]
-    assert variables["retired_numbers"] == {"carol": 3, "dave": 4}
+    assert {name: entry["number"] for name, entry in variables["retired"].items()} == {"carol": 3, "dave": 4}
+
+
+def test_a_tombstone_tells_what_was_theirs() -> None:
+    left = read({"retired.dave": {"number": 4, "login": "dave-b", "database": "shop"}}).variables["retired"]["dave"]
+    lived = read({"retired.dave": DROP, "members.dave": {"number": 4, "login": "dave-b", "database": "shop"}}).variables
+    member, deployment = lived["members"]["dave"], lived["deployments"]["dave"]
+    assert (left["login"], left["login_uid"]) == (member["user"], member["uid"])
+    assert {name: deployment[name] for name in left.keys() & deployment.keys()} == {
+        name: left[name] for name in left.keys() & deployment.keys()
+    }
+
+
+def test_a_login_changes_alone() -> None:
+    before, after = read(), read({"members.alice.login": "alice-b"})
+    assert after.variables["deployments"] == before.variables["deployments"]
+    assert after.variables["members"]["alice"] == {**before.variables["members"]["alice"], "user": "alice-b"}
 
 
 SERVER = {"number": 21, "groups": ["app_servers"], "memory": "1G"}
@@ -376,6 +392,9 @@ REFUSED = [
     pytest.param({"retired.erin": {}}, "retired erin: number is missing", "Add number: 5, ", id="unnumbered tombstone"),
     pytest.param({"retired.erin": 3}, "number 3 belongs to retired carol", "Use 5, ", id="tombstones share a number"),
     pytest.param({"retired.erin": "3"}, 'retired erin: is "3"', "a mapping of fields", id="tombstone is text"),
+    pytest.param({"members.alice.login": "A B"}, 'login "A B"', "Write a-b.", id="login with a space"),
+    pytest.param({"members.alice.login": "root"}, "login root is reserved", "Write root-1.", id="the system's login"),
+    pytest.param({"members.alice.login": "ann-lee"}, "login ann-lee belongs to member alice", "one of its own", id="login of two"),
     # fields of an entry
     pytest.param({"members.alice.admn": True}, 'unknown field "admn"', "Did you mean admin?", id="unknown field"),
     pytest.param({"members.alice": ["x"]}, 'member alice: is ["x"]', "a mapping of fields", id="entry is a list"),
