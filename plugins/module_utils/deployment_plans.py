@@ -16,6 +16,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.slots import (
     Record,
     Step,
     content_of,
+    is_current,
     newest,
     parse_data,
     plan_step,
@@ -196,6 +197,30 @@ def promoted_deployments(
                 }
             )
     return found
+
+
+def find_behind(
+    deployments: Mapping[str, Mapping[str, Any]], servers: Mapping[str, Server]
+) -> dict[str, tuple[str, ...]]:
+    """Return the servers that answer and don't run what the others promoted, by deployment; the promoted alone is asked."""
+    found = {}
+    for name, deployment in deployments.items():
+        states = {host: _state(name, server.info) for host, server in servers.items() if server.info}
+        known = newest((state.record for state in states.values()), name)
+        behind = tuple(
+            host
+            for host in deployment["hosts"]
+            if host in states and known.serving and not is_current(states[host], known)
+        )
+        if behind:
+            found[name] = behind
+    return found
+
+
+def promoted_release(name: str, servers: Mapping[str, Server]) -> str:
+    """Return the release that serves according to the newest record."""
+    known = newest((_state(name, server.info).record for server in servers.values() if server.info), name)
+    return known.serving.release if known.serving else ""
 
 
 def step_failures(

@@ -154,9 +154,8 @@ def plan_step(
     behind = tuple(host for host in hosts if host not in states)
     held = _holders(known.active, wanted, states)
     if known.active and held:
-        missing = tuple(
-            host for host in living if not _is_current(states[host], known.active, known.generation, wanted)
-        )
+        promoted = replace(known, slots={known.active: wanted})
+        missing = tuple(host for host in living if not is_current(states[host], promoted))
         return Step(known.active, known.generation, False, missing, behind, None)
     slot = other(known.active) if known.active else SLOTS[0]
     return Step(slot, known.generation + 1, True, living, behind, known.active)
@@ -172,9 +171,14 @@ def _holders(slot: str | None, wanted: Content, states: Mapping[str, HostState])
     ]
 
 
-def _is_current(state: HostState, slot: str, generation: int, wanted: Content) -> bool:
+def is_current(state: HostState, promoted: Record) -> bool:
+    """Say whether a host serves what was promoted."""
     record = state.record
-    return state.serves and (record.active, record.generation) == (slot, generation) and record.serving == wanted
+    return (
+        state.serves
+        and (record.active, record.generation) == (promoted.active, promoted.generation)
+        and record.serving == promoted.serving
+    )
 
 
 def choose_deployments(

@@ -182,6 +182,18 @@ def plan_revert(deployments: Sequence[Mapping[str, Any]], present: Files) -> Swi
     return _switch(present, fragments, notes, render_map(entries), tuple(fragments), {})
 
 
+def plan_removal(names: Sequence[str], present: Files) -> Switch:
+    """Say what takes deployments off the load balancer: fragment, note and every server name."""
+    nothing: dict[str, None] = dict.fromkeys(names)
+    entries = {server_name: owner for server_name, owner in parse_map(present.map_text).items() if owner not in nothing}
+    changed = tuple(
+        name
+        for name in names
+        if present.fragments[name] is not None or present.notes[name] is not None or _mapped(present.map_text, name)
+    )
+    return _switch(present, nothing, nothing, render_map(entries), changed, {})
+
+
 def _switch(
     present: Files,
     fragments: Mapping[str, str | None],

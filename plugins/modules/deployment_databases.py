@@ -109,6 +109,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nectar.backend.plugins.module_utils import databases
+from ansible_collections.nectar.backend.plugins.module_utils.psql import PSQL_ARGUMENTS, run_psql
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "deployments": {
@@ -127,12 +128,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "connection_limit": {"type": "int", "default": -1},
     "maintenance_roles": {"type": "list", "elements": "str", "default": []},
     "extensions": {"type": "list", "elements": "str", "default": []},
-    "login_user": {"type": "str", "default": "postgres"},
-    "socket_directory": {"type": "path", "default": "/var/run/postgresql"},
+    **PSQL_ARGUMENTS,
 }
-# Statements that fail would be logged with their text, and the text holds verifiers.
-QUIET = "SET log_min_error_statement = panic; SET log_min_duration_statement = -1; SET log_statement = none;"
-SECONDS = 300
 
 
 def main() -> None:
@@ -156,19 +153,6 @@ def main() -> None:
         unclaimed=list(databases.find_unclaimed(wanted, state)),
         diff={"before": "", "after": "".join(f"{line}\n" for line in says)},
     )
-
-
-def run_psql(module: AnsibleModule, sql: str) -> str:
-    """Run SQL as the superuser; it travels by standard input, where no process list shows it."""
-    params = module.params
-    command = ["timeout", str(SECONDS), "runuser", "--user", params["login_user"], "--"]
-    command += ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]
-    command += ["--host", params["socket_directory"], "--dbname", "postgres", "--file", "-"]
-    code, out, errors = module.run_command(command, data=f"{QUIET}\n{sql}", cwd="/")
-    if code != 0:
-        lines = [line for line in errors.splitlines() if "SCRAM-SHA-256" not in line]
-        raise databases.DatabasesError(f"psql ended with {code}: {' '.join(lines) or 'no message'}")
-    return out
 
 
 if __name__ == "__main__":

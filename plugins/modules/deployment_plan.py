@@ -81,6 +81,12 @@ options:
         A host that isn't named has no such limit.
     type: dict
     default: {}
+  catch_up:
+    description:
+      - Bring servers to what the others have promoted, and switch nothing. O(names) and O(members) are not asked.
+      - What can't be made anew, for its source or its settings have changed since, is returned in RV(outdated).
+    type: bool
+    default: false
   cache_directory:
     description: Where built releases lie on the controller. Omit it for C(nectar) in the user's cache folder.
     type: path
@@ -131,6 +137,11 @@ behind:
   type: dict
   returned: success
   sample: {production: [app2]}
+outdated:
+  description: With O(catch_up), the servers of each deployment that wait for the next deploy.
+  type: dict
+  returned: success
+  sample: {}
 releases:
   description: The releases that must be brought to servers, each with C(hosts), C(archive) on the controller, and whether it is C(built).
   type: list
@@ -154,10 +165,12 @@ from ansible_collections.nectar.backend.plugins.module_utils.deployment_plans im
     Server,
     check_deployment,
     common_target,
+    find_behind,
     full_deployment,
     make_plan,
     needed_releases,
     plan_deployment,
+    promoted_release,
 )
 from ansible_collections.nectar.backend.plugins.module_utils.release_source import (
     Inputs,
@@ -190,6 +203,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "max_connections": {"type": "int", "default": 64},
     "parallel": {"type": "int", "default": 2},
     "room": {"type": "dict", "default": {}},
+    "catch_up": {"type": "bool", "default": False},
     "cache_directory": {"type": "path"},
 }
 
@@ -205,24 +219,50 @@ def main() -> None:
 def plan(params: Mapping[str, Any], lister: Lister) -> dict[str, Any]:
     """Read the sources, compare with the servers, and return the plan."""
     servers = {host: Server(address, params["states"].get(host)) for host, address in params["addresses"].items()}
+    behind = find_behind(params["deployments"], servers) if params["catch_up"] else {}
     chosen = {
         name: params["deployments"][name]
-        for name in choose_deployments(params["deployments"], params["names"], params["members"])
+        for name in (
+            behind
+            if params["catch_up"]
+            else choose_deployments(params["deployments"], params["names"], params["members"])
+        )
     }
+    if params["catch_up"] and not chosen:
+        return {**make_plan([], params["parallel"]), "outdated": {}, "releases": [], "target": {}}
     target = common_target(servers)
     releases = read_releases(params, chosen, target, lister)
     steps = [
-        step_of(params, servers, deployment, releases[deployment["application"]].release)
+        step_of(params, servers, deployment, wanted_release(params, servers, releases, deployment))
         for deployment in chosen.values()
     ]
-    needed = needed_releases(steps, servers)
+    ready = [step for step in steps if not params["catch_up"] or can_follow(params, step, releases)]
+    needed = needed_releases(ready, servers)
+    by_name = {inputs.release: inputs for inputs in releases.values()}
     return {
-        **make_plan(steps, params["parallel"], params["room"]),
-        "releases": [
-            ship(params, inputs, needed[inputs.release]) for inputs in releases.values() if inputs.release in needed
-        ],
+        **make_plan(ready, params["parallel"], params["room"]),
+        "outdated": {step["name"]: behind[step["name"]] for step in steps if step not in ready},
+        "releases": [ship(params, release, by_name.get(release), hosts) for release, hosts in needed.items()],
         "target": {**asdict(target), "suite": target.suite},
     }
+
+
+def wanted_release(
+    params: Mapping[str, Any],
+    servers: Mapping[str, Server],
+    releases: Mapping[str, Inputs],
+    deployment: Mapping[str, Any],
+) -> str:
+    """Return the release of the present source, or, to catch up, the one that serves."""
+    if params["catch_up"]:
+        return promoted_release(deployment["name"], servers)
+    return releases[deployment["application"]].release
+
+
+def can_follow(params: Mapping[str, Any], step: Mapping[str, Any], releases: Mapping[str, Inputs]) -> bool:
+    """Say whether what serves can be made anew: its settings are still the registry's, and its release is kept or can be built."""
+    is_source = releases[step["application"]].release == step["release"]
+    return not step["switches"] and (is_source or is_whole(archive_of(params, step["release"])))
 
 
 def read_releases(
@@ -263,17 +303,22 @@ def step_of(
     return plan_deployment(full, revision, servers, notes)
 
 
-def ship(params: Mapping[str, Any], inputs: Inputs, hosts: list[str]) -> dict[str, Any]:
-    """Say where a release comes from and where it goes."""
-    archive = archive_path(params["cache_directory"] or cache_directory(os.environ), inputs.release)
+def ship(params: Mapping[str, Any], release: str, inputs: Inputs | None, hosts: list[str]) -> dict[str, Any]:
+    """Say where a release comes from and where it goes; without its source it is one that was built before."""
+    archive = archive_of(params, release)
     return {
-        "release": inputs.release,
-        "source": inputs.source,
-        "lock": inputs.lock,
+        "release": release,
+        "source": inputs.source if inputs else {},
+        "lock": inputs.lock if inputs else None,
         "hosts": hosts,
         "archive": archive,
         "built": is_whole(archive),
     }
+
+
+def archive_of(params: Mapping[str, Any], release: str) -> str:
+    """Return where a built release lies on the controller."""
+    return archive_path(params["cache_directory"] or cache_directory(os.environ), release)
 
 
 if __name__ == "__main__":

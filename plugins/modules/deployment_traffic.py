@@ -14,6 +14,7 @@ description:
   - Where the configuration is refused, all former fragments come back and nothing is reloaded.
   - With O(verify), it then asks each deployment over HTTPS which revision answers, and takes those back that don't get there in time.
   - Something older never replaces something newer.
+  - With O(state=absent) the deployments are taken off the load balancer altogether, by their names alone.
 author:
   - Nectar Backend maintainers (@nectar)
 extends_documentation_fragment:
@@ -47,6 +48,11 @@ options:
     description: Take back the switches of these deployments, where their generation is the present one.
     type: bool
     default: false
+  state:
+    description: Whether the deployments are served here; V(absent) is for those that are retired.
+    type: str
+    choices: [present, absent]
+    default: present
   haproxy_directory:
     description: HAProxy's configuration.
     type: path
@@ -94,7 +100,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nectar.backend.plugins.module_utils.slot_host import DEPLOYMENTS_ARGUMENT
 from ansible_collections.nectar.backend.plugins.module_utils.slots import SlotError
 from ansible_collections.nectar.backend.plugins.module_utils.text_files import read_text
-from ansible_collections.nectar.backend.plugins.module_utils.traffic import Switch, has_web, plan_revert, plan_switches
+from ansible_collections.nectar.backend.plugins.module_utils.traffic import (
+    Switch,
+    has_web,
+    plan_removal,
+    plan_revert,
+    plan_switches,
+)
 from ansible_collections.nectar.backend.plugins.module_utils.traffic_host import (
     Balancer,
     ask_revision,
@@ -111,6 +123,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "verify_deadline": {"type": "int", "default": 15},
     "ca_file": {"type": "path", "default": "/etc/nectar/tls/ca.crt"},
     "revert": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "haproxy_directory": {"type": "path", "default": "/etc/haproxy"},
     "state_directory": {"type": "path", "default": "/var/lib/nectar"},
     "lock_file": {"type": "path", "default": "/run/lock/nectar-haproxy.lock"},
@@ -122,11 +135,14 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     balancer = Balancer(params["haproxy_directory"], params["state_directory"])
-    deployments = [entry for entry in params["deployments"] if has_web(entry)]
+    is_removal = params["state"] == "absent"
+    deployments = [entry for entry in params["deployments"] if is_removal or has_web(entry)]
     try:
         with locked(params["lock_file"], not module.check_mode):
             present = read_files(balancer, [entry["name"] for entry in deployments])
-            if params["revert"]:
+            if is_removal:
+                switch = plan_removal([entry["name"] for entry in deployments], present)
+            elif params["revert"]:
                 switch = plan_revert(deployments, present)
             else:
                 switch = plan_switches(deployments, present, params["identity_port"], params["max_connections"])
@@ -167,7 +183,7 @@ def apply(
             switch.changed, f"HAProxy refuses the configuration, and the former one is back: {refused}"
         )
     reload_haproxy(module)
-    if not module.params["verify"]:
+    if not module.params["verify"] or module.params["state"] == "absent":
         return {}
     failed = verify(module, [entry for entry in deployments if entry["name"] in switch.changed])
     if failed:
