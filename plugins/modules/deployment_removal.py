@@ -103,9 +103,10 @@ def main() -> None:
     try:
         plan = plan_removal(params["name"], params["user"], params["uid"], read_present(layout))
         awake = find_awake(module, plan)
-        removed = [f"slot unit {unit} stopped" for unit in awake]
         if params["state"] == "absent":
-            removed += describe(params["user"], plan, find_folders(layout, params["name"]), layout)
+            removed = describe(params["user"], plan, find_folders(layout, params["name"]), layout)
+        else:
+            removed = [f"unit {unit} stopped" for unit in awake]
         if not module.check_mode:
             stop(module, plan, awake)
             if params["state"] == "absent":

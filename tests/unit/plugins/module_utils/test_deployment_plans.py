@@ -11,11 +11,13 @@ from ansible_collections.nectar.backend.plugins.module_utils.deployment_plans im
     Server,
     check_deployment,
     common_target,
+    find_behind,
     full_deployment,
     make_plan,
     needed_releases,
     plan_deployment,
     promoted_deployments,
+    promoted_release,
     step_failures,
 )
 
@@ -178,6 +180,35 @@ def test_migration_happens_on_the_first_that_answers() -> None:
 def test_catching_up_migrates_nothing() -> None:
     returned = step("r1", {"app1": CURRENT["app1"], "app2": Server("b", info())})
     assert (returned["hosts"], returned["switches"], returned["migrate_host"]) == (["app2"], False, None)
+
+
+BARE = Server("b", info())
+AWAKE, ASLEEP = info(("orders-1",), production=record()), {**info(production=record()), "serves": {"production": False}}
+
+
+@pytest.mark.parametrize(
+    ("servers", "behind"),
+    [
+        pytest.param(CURRENT, {}, id="all alike"),
+        pytest.param({"app1": BARE, "app2": BARE}, {}, id="all bare"),
+        pytest.param({"app1": CURRENT["app1"], "app2": BARE}, {"production": ("app2",)}, id="one replaced"),
+        pytest.param({"app1": CURRENT["app1"], "app2": Server("b", None)}, {}, id="one silent"),
+        pytest.param({"app1": Server("a", AWAKE), "app2": Server("b", ASLEEP)}, {"production": ("app2",)}, id="asleep"),
+        pytest.param(
+            {"app1": CURRENT["app1"], "app2": Server("b", info(production=record(2, "green", "r2")))},
+            {"production": ("app1",)},
+            id="the newest is right",
+        ),
+    ],
+)
+def test_who_lacks_what_the_others_serve(servers: dict[str, Server], behind: dict[str, tuple[str, ...]]) -> None:
+    assert find_behind({"production": deployment(), "staging": deployment("staging")}, servers) == behind
+
+
+def test_the_release_that_serves_is_the_newest_records() -> None:
+    newer = info(production=record(2, "green", "r2", "orders-2"))
+    assert promoted_release("production", {"app1": CURRENT["app1"], "app2": Server("b", newer)}) == "orders-2"
+    assert promoted_release("staging", CURRENT) == ""
 
 
 def test_releases_go_where_they_are_missing() -> None:

@@ -11,6 +11,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.traffic import (
     Switch,
     merge_map,
     parse_map,
+    plan_removal,
     plan_revert,
     plan_switches,
     render_fragment,
@@ -135,3 +136,16 @@ def test_what_was_never_switched_here_is_not_taken_back() -> None:
 def test_the_diff_shows_fragment_and_map() -> None:
     assert [entry["before_header"] for entry in FIRST.diff] == ["60-production.cfg", "deployments.map"]
     assert [entry["before_header"] for entry in SECOND.diff] == ["60-production.cfg"]
+
+
+def test_a_removal_takes_every_trace_and_no_other() -> None:
+    present = Files(FIRST.after.fragments, FIRST.after.notes, FIRST.after.map_text)
+    gone = plan_removal(["production"], present)
+    assert (gone.after.fragments, gone.after.notes) == ({"production": None}, {"production": None})
+    assert parse_map(gone.after.map_text) == {"staging.nectar.test": "staging"}
+    assert plan_removal(["production"], after(gone)).changed == ()
+
+
+def test_a_route_alone_is_removed_too() -> None:
+    lost = Files({"production": None}, {"production": None}, FIRST.after.map_text)
+    assert plan_removal(["production"], lost).changed == ("production",)

@@ -138,3 +138,16 @@ def test_a_deployment_that_takes_no_requests_is_left_out(balancer: Balancer) -> 
 def test_a_balancer_without_haproxy_is_named(balancer: Balancer) -> None:
     (balancer.place / "haproxy" / "haproxy.cfg").unlink()
     assert "haproxy.cfg is missing; run site.yml" in balancer.run(deployment())["results"]["production"]["error"]
+
+
+def test_a_retired_deployment_goes(balancer: Balancer) -> None:
+    balancer.run(deployment())
+    served = balancer.files()
+    gone = {"name": "production"}
+    assert balancer.run(gone, state="absent", check=True)["changed"] is True
+    assert balancer.files() == served
+    assert balancer.run(gone, state="absent")["changed"] is True
+    assert "production" not in "".join(balancer.files()) + balancer.files()["deployments.map"]
+    assert balancer.run(gone, state="absent")["changed"] is False
+    assert balancer.run(gone, state="absent", check=True)["changed"] is False
+    assert balancer.reloads() == 2
