@@ -44,6 +44,18 @@ class Lab:
     def bring_back(self, host: str) -> None:
         self.podman("start", f"nectar-{LAB}-{host}")
 
+    def remove(self, host: str) -> None:
+        """Take a host away with all that it holds, but for filesystems of databases."""
+        self.podman("rm", "--force", f"nectar-{LAB}-{host}")
+
+    def play(self, playbook: str, *words: str, registry: Path = ROOT / "inventories/lab/members.yml") -> str:
+        """Run a playbook of the project as a person would, to its good end; return what it printed."""
+        sources = ["-i", str(ROOT / "inventories/lab/ha"), "-i", str(registry)]
+        command = [str(Path(sys.executable).with_name("ansible-playbook")), *sources, f"playbooks/{playbook}", *words]
+        done = run(command, seconds=900)
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+        return done.stdout
+
     def on(self, host: str, command: str) -> str:
         """Run a command as root on a host over SSH and return what it printed."""
         return run(["ssh", "-F", str(STATE / "ssh_config"), host, f"sudo {command}"]).stdout

@@ -1,0 +1,94 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Members come and go, and an application server is replaced, while production answers every request."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from client import Client, Door, eventually
+from conftest import ROOT, STATE, Lab
+
+LISTING = "/orders?limit=5"
+# What a member's coming takes of site.yml; all servers take part, and nothing else is looked at.
+COMING = ("--tags", "base,databases,pgbouncer,application,retirement")
+LAB_REGISTRY = ROOT / "inventories/lab/members.yml"
+
+
+class Registry:
+    """A copy of the lab's registry that may be edited, with the lab's own variables beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "group_vars").symlink_to(LAB_REGISTRY.parent / "group_vars")
+        self.path = folder / "members.yml"
+        # Paths start at the registry's folder, which is another one here.
+        self.data: dict[str, Any] = yaml.safe_load(LAB_REGISTRY.read_text().replace("../../", f"{ROOT}/"))
+        self.data.setdefault("retired", {})
+        self.save()
+
+    def save(self) -> None:
+        self.path.write_text(yaml.safe_dump(self.data, sort_keys=False))
+
+    def move(self, name: str, origin: str, aim: str) -> None:
+        """Move a line, as a person does: to `retired`, or back."""
+        self.data[aim][name] = self.data[origin].pop(name)
+        self.save()
+
+    def add(self, name: str) -> None:
+        """Add a member with a number that nobody has."""
+        taken = [entry["number"] for entry in (*self.data["members"].values(), *self.data["retired"].values())]
+        self.data["members"][name] = {"number": max(taken) + 1}
+        self.save()
+
+
+def leftovers(shown: str, name: str) -> list[str]:
+    """Return the lines of the report that say how to retire somebody."""
+    return re.findall(rf"^ *{name} .*retire\.yml -e member={name}$", shown, re.MULTILINE)
+
+
+def test_a_member_comes_and_goes_without_a_failed_request_elsewhere(lab: Lab, tmp_path: Path) -> None:
+    door, registry = lab.door("production"), Registry(tmp_path)
+
+    def play(playbook: str, *words: str) -> str:
+        return lab.play(playbook, *words, registry=registry.path)
+
+    with Client(lambda: door.ask(LISTING), limit=100_000) as client:
+        # Memory allows for so many members and no more: zoe takes grace's place.
+        registry.move("grace", "members", "retired")
+        registry.add("zoe")
+        number = registry.data["members"]["zoe"]["number"]
+        assert leftovers(play("site.yml", *COMING), "grace")
+        play("retire.yml", "-e", "member=grace", "-e", "confirm=grace")
+        play("deploy.yml", "-e", "member=zoe")
+        zoe = Door(door.url.replace("production", "zoe"), door.address, door.port, door.ca_file)
+        assert eventually(lambda: zoe.ask(LISTING).ok, 10), zoe.ask(LISTING)
+
+        registry.move("zoe", "members", "retired")
+        registry.move("grace", "retired", "members")
+        assert leftovers(play("site.yml", *COMING), "zoe")
+        play("retire.yml", "-e", "member=zoe", "-e", "confirm=zoe")
+        play("deploy.yml", "-e", "member=grace")
+        again = play("retire.yml", "-e", "member=zoe")
+    assert "zoe: nothing is left" in again and not re.search(r"changed=[1-9]", again)
+    assert not zoe.ask(LISTING).ok
+    archive = STATE / "archives" / f"zoe-{number}.dump"
+    assert os.stat(archive).st_mode & 0o777 == 0o600
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert archive.with_suffix(".dump.sha256").read_text() == f"{digest}  {archive.name}\n"
+    print(f"{len(client.answers)} requests to production, {len(client.failures)} failed")
+    assert len(client.answers) > 100 and client.failures == []
+
+
+def test_a_replaced_application_server_serves_again_by_site_alone(lab: Lab) -> None:
+    before = lab.on("app2", "ls /var/lib/nectar/deployments").split()
+    lab.remove("app1")
+    lab.play("lab/create.yml")
+    lab.play("site.yml")
+    assert lab.on("app1", "ls /var/lib/nectar/deployments").split() == before
+    for name in before:
+        target = f"nectar-{name}-$(sed -n 's/.*\"active\": \"\\(.*\\)\".*/\\1/p' /var/lib/nectar/deployments/{name}/record.json).target"
+        assert lab.on("app1", f"sh -c 'systemctl is-active {target}'").strip() == "active", name
