@@ -90,5 +90,5 @@ def test_a_replaced_application_server_serves_again_by_site_alone(lab: Lab) -> N
     lab.play("site.yml")
     assert lab.on("app1", "ls /var/lib/nectar/deployments").split() == before
     for name in before:
-        target = f"nectar-{name}-$(sed -n 's/.*\"active\": \"\\(.*\\)\".*/\\1/p' /var/lib/nectar/deployments/{name}/record.json).target"
+        target = f'nectar-{name}-$(sed -n \'s/.*"active": "\\(.*\\)".*/\\1/p\' /var/lib/nectar/deployments/{name}/record.json).target'
         assert lab.on("app1", f"sh -c 'systemctl is-active {target}'").strip() == "active", name

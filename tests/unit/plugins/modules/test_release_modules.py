@@ -58,7 +58,7 @@ class Controller:
             "server_name": "production.nectar.test",
             "url": "https://production.nectar.test/",
             "ports": {"blue": 10002, "green": 10003},
-            "hosts": ["app1"],
+            "hosts": ["app1", "app2"],
             "database": "production",
             "database_role": "production",
         }
@@ -124,6 +124,44 @@ def test_everything_wrong_is_said_at_once(controller: Controller) -> None:
     said = controller.plan(secrets={})["msg"]
     assert "secrets database_password are missing under deployments.production" in said
     assert "'flask>=1' is not of the form" in said
+
+
+ADDRESSES = {"app1": "192.0.2.21", "app2": "192.0.2.22"}
+BARE = {**TARGET, "records": {}, "serves": {}, "releases": []}
+
+
+def replaced(controller: Controller, change: str = "", **changes: Any) -> dict[str, Any]:
+    """Plan for a bare app2 beside an app1 that serves, whose record differs from the registry in one field."""
+    step = controller.plan(addresses=ADDRESSES, states=dict.fromkeys(ADDRESSES, BARE))["steps"]["production"]
+    content = {key: step[key] for key in ("release", "revision", "server_name", "ready_path")}
+    if change:
+        content[change] = "app-0" if change == "release" else "before"
+    record = {"deployment": "production", "active": "blue", "generation": 3, "promoted": None}
+    serving = {
+        **BARE,
+        "records": {"production": {**record, "slots": {"blue": content}}},
+        "serves": {"production": True},
+    }
+    return controller.plan(addresses=ADDRESSES, states={"app1": serving, "app2": BARE}, catch_up=True, **changes)
+
+
+def test_a_replaced_server_gets_what_the_others_serve(controller: Controller) -> None:
+    plan = replaced(controller)
+    step = plan["steps"]["production"]
+    assert (step["hosts"], step["slot"], step["generation"], step["switches"]) == (["app2"], "blue", 3, False)
+    assert (plan["waves"], plan["releases"][0]["hosts"], plan["outdated"]) == ([["production"]], ["app2"], {})
+
+
+@pytest.mark.parametrize("change", ["revision", "release"])
+def test_what_cannot_be_made_anew_waits_for_a_deploy(controller: Controller, change: str) -> None:
+    plan = replaced(controller, change)
+    assert (plan["waves"], plan["releases"], plan["outdated"]) == ([], [], {"production": ["app2"]})
+
+
+def test_bare_servers_have_nothing_to_catch_up_with(controller: Controller) -> None:
+    controller.lock.write_text("not even read\n")
+    plan = controller.plan(addresses=ADDRESSES, states=dict.fromkeys(ADDRESSES, BARE), catch_up=True)
+    assert (plan["waves"], plan["steps"], plan["outdated"]) == ([], {}, {})
 
 
 def make_archive(place: Path, release: str, inside: str = "") -> None:
