@@ -11,7 +11,7 @@ description:
   - Reads an environment's member registry, checks it, and derives from each short entry every name, number, port,
     user, database, URL and group.
   - The sections may be split over several sources of one inventory. Servers come first, so that a registry of members
-    is shared by several topologies.
+    is shared by several topologies. Applications and their deployments may also follow the members, each in a source of its own.
   - Everything that is wrong is reported at once, with file, line, field, value and remedy. An unreadable registry ends
     the command with exit code 4. It is never handed on to another inventory plugin, and never becomes an empty inventory.
   - Servers become hosts. Members and deployments become the variables C(members) and C(deployments) of the group C(all).
@@ -144,6 +144,7 @@ from ansible.errors import AnsibleError, AnsibleParserError, ExitCode
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.template import trust_as_template
 from ansible_collections.nectar.backend.plugins.module_utils.registry import (
+    COMMON_VARIABLES,
     SECTIONS,
     Registry,
     Surroundings,
@@ -297,7 +298,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             servers={name: host.vars["server"] for name, host in hosts.items() if "server" in host.vars},
             hosts=hosts,
             virtual_addresses=list(common.get("virtual_addresses", ())),
-            deployments="deployments" in common,
+            common={name: common[name] for name in COMMON_VARIABLES if name in common},
         )
 
     # Filling the inventory

@@ -8,10 +8,11 @@ Plain data goes in, plain data or one RegistryError with every problem comes out
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ansible_collections.nectar.backend.plugins.module_utils.budget import Server as BudgetServer
+from ansible_collections.nectar.backend.plugins.module_utils.budget import Settings
 from ansible_collections.nectar.backend.plugins.module_utils.registry_applications import (
     COUNT,
     read_applications,
@@ -59,6 +60,18 @@ MEMBER_SECTIONS = (
     "member_keys_file",
 )
 SECTIONS = (*SERVER_SECTIONS, *MEMBER_SECTIONS)
+# What a further source may add once members and deployments have been read.
+ADDED_SECTIONS = ("applications", "defaults", "deployments")
+# What those that have been read became, and a further source has to fit in with.
+COMMON_VARIABLES = (
+    "environment_name",
+    "domain",
+    "applications",
+    "members",
+    "deployments",
+    "retired",
+    "budget_settings",
+)
 
 HIGHEST_NUMBER = 10_999
 FIRST_PORT = 10_000  # ports 10002 to 31999: above the services' own, below the ephemeral range
@@ -189,12 +202,14 @@ class MemberReader:
     ) -> None:
         self.report = report
         self.around = around
-        self.environment = self._label(data, "environment", is_label=True)
-        self.domain = self._label(data, "domain", is_label=False)
+        self.once = [name for name in MEMBER_SECTIONS if name not in ADDED_SECTIONS and name in data]
+        self.earlier: Mapping[str, Any] = {} if self.once else around.known.common
+        self.environment = self.earlier.get("environment_name") or self._label(data, "environment", is_label=True)
+        self.domain = self.earlier.get("domain") or self._label(data, "domain", is_label=False)
         self.team = check_section(report, data, "deployments")
         self.people = check_section(report, data, "members")
         self.retired = check_section(report, data, "retired")
-        self.applications = read_applications(report, data, around.absolute)
+        self.applications = self._applications(data)
         self.app_servers = [
             *around.known.groups.get("app_servers", ()),
             *(item.name for item in servers if "app_servers" in item.groups),
@@ -210,22 +225,26 @@ class MemberReader:
         self.login_keys: dict[str, str] = {}
         self.deployments: dict[str, dict[str, Any]] = {}
         self.defaults = self._defaults(data)
-        self.settings = read_settings(report, data)
+        self._claim_earlier()
+        self.settings = Settings(**self.earlier["budget_settings"]) if self.earlier else read_settings(report, data)
 
     def read(self) -> dict[str, Any]:
         """The variables of the whole environment."""
-        if self.around.known.deployments:
+        if self.around.known.common and self.once:
             self.report.add(
-                Spot(("members",)),
+                Spot((self.once[0],)),
                 "an earlier source has members and deployments",
-                "them in one source",
-                "join the two files",
+                f"only {', '.join(ADDED_SECTIONS)} in a further one",
+                f"move {', '.join(self.once)} into the earlier one",
             )
         if not self.app_servers and (self.team or self.people):
             self._refuse_without_servers()
         retired = self._read_retired()
         for name, entry in self.team.items():
             self._deployment(Spot(("deployments", name), f"deployment {name}"), name, entry, None)
+        if self.earlier:
+            self.deployments = {**self.earlier["deployments"], **self.deployments}
+            return {"applications": self.applications, "deployments": self.deployments}
         members = [self._member(name, entry) for name, entry in self.people.items()]
         return {
             "environment_name": self.environment,
@@ -235,7 +254,26 @@ class MemberReader:
             "members": {member["name"]: member for member in members},
             "deployments": self.deployments,
             "retired": retired,
+            "budget_settings": asdict(self.settings),
         }
+
+    def _applications(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        earlier = self.earlier.get("applications", {})
+        own = read_applications(self.report, data, self.around.absolute)
+        for name in own.keys() & earlier.keys():
+            spot = Spot(("applications", name), f"application {name}")
+            self.report.add(spot, "an earlier source has an application of this name", "each name once", "rename it")
+        return {**earlier, **own}
+
+    def _claim_earlier(self) -> None:
+        """Keep what earlier sources gave away from being given again."""
+        for name, entry in self.earlier.get("retired", {}).items():
+            self.numbers[entry["number"]] = self.names[normalise(name)] = f"retired {name}"
+        for name, entry in self.earlier.get("deployments", {}).items():
+            owner = f"{'member' if entry['member'] else 'deployment'} {name} of an earlier source"
+            self.numbers[entry["number"]] = self.names[normalise(name)] = owner
+            self.databases[entry["database"]] = self.server_names[entry["server_name"]] = owner
+            self.ports.update((port, f"{owner} ({slot})") for slot, port in entry["ports"].items())
 
     def _label(self, data: Mapping[str, Any], name: str, *, is_label: bool) -> str:
         value = data.get(name)

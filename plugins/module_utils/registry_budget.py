@@ -70,7 +70,7 @@ def budget_of(
     """
     if report.problems:
         return Budget()
-    known, elsewhere = set(here), ("members" if variables["members"] else "deployments",)
+    known, elsewhere = set(here), ("members" if variables.get("members") else "deployments",)
     listed = list(servers)
     places = {
         server.name: Spot(

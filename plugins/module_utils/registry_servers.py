@@ -78,13 +78,13 @@ class Server:
 
 @dataclass
 class Known:
-    """What earlier sources of the same inventory hold."""
+    """What earlier sources of the same inventory hold; `common` is what their members and deployments became."""
 
     groups: dict[str, list[str]] = field(default_factory=dict)
     servers: dict[str, dict[str, Any]] = field(default_factory=dict)
     hosts: Collection[str] = ()
     virtual_addresses: list[str] = field(default_factory=list)
-    deployments: bool = False
+    common: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -156,7 +156,7 @@ class ServerReader:
         self.virtual_addresses = self._read_virtual_addresses(data)
 
     def read(self) -> list[Server]:
-        if self.section and self.known.deployments:
+        if self.section and self.known.common:
             self.report.add(
                 Spot(("servers",)),
                 "servers come after the members that they serve",

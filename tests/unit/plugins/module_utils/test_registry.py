@@ -250,6 +250,13 @@ EARLIER = Known(
     hosts=["app1"],
     virtual_addresses=["10.89.77.10"],
 )
+COMMON = read_registry(REGISTRY, Surroundings(options=("plugin",))).variables
+LATER = Surroundings(
+    known=Known(groups={"app_servers": ["app1"]}, servers=EARLIER.servers, hosts=["app1"], common=COMMON),
+    options=("plugin",),
+)
+ARGUS = {"source": {"directory": "argus"}, "processes": {"web": {"type": "web", "command": "serve {port}"}}}
+ADDED: dict[str, Any] = {"plugin": "nectar.backend.members", "applications": {"argus": ARGUS}}
 ONLY_MEMBERS: dict[str, Any] = {"servers": DROP, "virtual_addresses": DROP, "members.ann-lee.servers": ["app1"]}
 
 
@@ -265,6 +272,58 @@ def test_servers_alone_need_no_environment() -> None:
     registry = read_registry(data, Surroundings(options=("plugin",)))
     assert [server.name for server in registry.servers] == ["lb1", "app1", "app2"]
     assert registry.variables == {"virtual_addresses": []}
+
+
+def test_a_further_source_adds_applications_and_deployments() -> None:
+    added = read_registry({**ADDED, "deployments": {"alerts": {"number": 104, "application": "argus"}}}, LATER)
+    assert added.variables.keys() >= {"applications", "deployments"}
+    assert added.variables["deployments"].keys() == {"production", "alice", "ann-lee", "alerts"}
+    assert added.variables["applications"].keys() == {"orders", "argus"}
+    alerts = added.variables["deployments"]["alerts"]
+    assert (alerts["url"], alerts["hosts"], alerts["uid"]) == ("https://alerts.nectar.test/", ["app1"], 30104)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        pytest.param({"number": 101}, "number 101 belongs to deployment production of an earlier source", id="number"),
+        pytest.param({"number": 3}, "number 3 belongs to retired carol", id="retired number"),
+        pytest.param(
+            {"database": "ann_lee"}, "database ann_lee belongs to member ann-lee of an earlier", id="database"
+        ),
+        pytest.param({"server_name": "alice.nectar.test"}, "alice.nectar.test belongs to member alice of", id="name"),
+        pytest.param({"ports": {"blue": 10202, "green": 20001}}, "port 10202 of blue belongs to deployment", id="port"),
+        pytest.param({"application": "argos"}, "Did you mean argus?", id="application"),
+    ],
+)
+def test_a_further_source_gets_nothing_that_is_taken(more: dict[str, Any], expected: str) -> None:
+    entry = {"number": 104, "application": "argus", **more}
+    with pytest.raises(RegistryError) as caught:
+        read_registry({**ADDED, "deployments": {"alerts": entry}}, LATER)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        pytest.param(
+            {"deployments": {"production": {"number": 104, "application": "argus"}}},
+            "are the same name",
+            id="deployment",
+        ),
+        pytest.param(
+            {"deployments": {"dave": {"number": 104, "application": "argus"}}}, "are the same name", id="retired"
+        ),
+        pytest.param(
+            {"applications": {"orders": ARGUS}}, "an earlier source has an application of this name", id="application"
+        ),
+        pytest.param({"members": {"erin": {"number": 5}}}, "only applications, defaults, deployments", id="members"),
+    ],
+)
+def test_a_further_source_takes_no_name_and_holds_no_member(more: dict[str, Any], expected: str) -> None:
+    with pytest.raises(RegistryError) as caught:
+        read_registry({**ADDED, **more}, LATER)
+    assert expected in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -294,8 +353,8 @@ def test_servers_alone_need_no_environment() -> None:
             "address 10.89.77.21 belongs to server app1",
             id="same address",
         ),
-        pytest.param({}, Known(deployments=True), "servers come after the members", id="servers after members"),
-        pytest.param({}, Known(deployments=True), "an earlier source has members", id="members twice"),
+        pytest.param({}, Known(common=COMMON), "servers come after the members", id="servers after members"),
+        pytest.param({}, Known(common=COMMON), "an earlier source has members", id="members twice"),
     ],
 )
 def test_sources_that_do_not_fit_together(changes: dict[str, Any], known: Known, expected: str) -> None:
