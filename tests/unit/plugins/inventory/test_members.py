@@ -123,6 +123,7 @@ def test_the_environment_is_on_all(world: World) -> None:
     assert set(variables) == {
         "applications",
         "budget",
+        "budget_settings",
         "deployments",
         "domain",
         "environment_name",
