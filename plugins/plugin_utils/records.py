@@ -1,31 +1,39 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where the environment's records are, and how ARA's callback reaches them there."""
+"""Where the environment's records are, and how to ask ARA's API there."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible.plugins.loader import callback_loader
-
 try:
-    from ara.setup import callback_plugins  # type: ignore[import-untyped]
+    from requests import RequestException, Session
     from requests.adapters import HTTPAdapter
 except ImportError:
-    callback_plugins = None
+    Session = None  # type: ignore[misc, assignment]
+    RequestException = OSError  # type: ignore[misc, assignment]
     HTTPAdapter = object  # type: ignore[misc, assignment]
 
-# Seconds to connect, and to wait for an answer: what a server that is away costs a run.
+# Seconds to connect, and to wait for an answer.
 TIMEOUTS = (2, 10)
+# What the server says of one request alone: it is not to be repeated.
+REFUSALS = (400, 413, 422)
 
 
 class RecordsError(ValueError):
-    """A file that doesn't say where the records are."""
+    """A file that doesn't say where the records are, or a server that gave no usable answer."""
+
+
+class RefusedError(RecordsError):
+    """What the server will never take."""
+
+
+class FaultError(RecordsError):
+    """What the server stumbled over, while it may well take others."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,11 @@ def records_file(configured: str | None, environ: Mapping[str, str], home: str) 
     return configured or os.path.join(state, "nectar", environ.get("NECTAR_LAB") or "lab", "records.json")
 
 
+def spool_folder(file: str) -> str:
+    """Name the folder beside it in which runs wait to be posted."""
+    return f"{file.removesuffix('.json')}.spool"
+
+
 def parse_records(text: str) -> Records:
     """Read where the records are."""
     try:
@@ -61,13 +74,12 @@ def parse_records(text: str) -> Records:
 
 
 class RecordsAdapter(HTTPAdapter):
-    """Connects to one address in the server's name, and takes the first failure as the last word."""
+    """Connects to one address in the server's name."""
 
     def __init__(self, records: Records) -> None:
         super().__init__()
         url = urlsplit(records.url)
         self.address, self.name, self.host = records.address, url.hostname, url.netloc
-        self.failure = ""
 
     def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Say where to connect, and whose certificate must be found there."""
@@ -75,39 +87,64 @@ class RecordsAdapter(HTTPAdapter):
         return {**place, "host": self.address}, {**tls, "server_hostname": self.name, "assert_hostname": self.name}
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        """Send a request, unless one failed before: the run must not wait for each of its events."""
-        if self.failure:
-            raise ConnectionError(self.failure)
+        """Send a request in the server's name."""
         request.headers["Host"] = self.host
+        return super().send(request, *args, **kwargs)
+
+
+class Api:
+    """ARA's API, asked over one connection."""
+
+    def __init__(self, records: Records) -> None:
+        if Session is None:
+            raise RecordsError("the Python package requests is missing")
+        self.base = records.url.rstrip("/") + "/api/v1/"
+        self.where = f"{urlsplit(records.url).hostname} at {records.address}"
+        self.session = Session()
+        # Neither a proxy nor another authority from the environment.
+        self.session.trust_env = False
+        self.session.verify = records.ca_file
+        self.session.auth = (records.username, records.password)
+        self.session.headers["Accept"] = "application/json"
+        self.session.mount(records.url, RecordsAdapter(records))
+
+    def __enter__(self) -> Api:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.session.close()
+
+    def ask(
+        self, method: str, path: str, *, body: Any = None, query: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Send one request and return the object that it is answered with."""
         try:
-            response = super().send(request, *args, **kwargs)
-        except OSError as error:
-            self.failure = (
-                f"{self.name} at {self.address}: {getattr(error.args[0], 'reason', error) if error.args else error!r}"
+            answer = self.session.request(
+                method, self.base + path, json=body, params=query, timeout=TIMEOUTS, allow_redirects=False
             )
-            raise
-        if not response.ok:
-            self.failure = f"{self.name}: {request.method} {request.path_url} was answered with {response.status_code}"
-        return response
+            document = answer.json() if answer.ok and answer.content else {}
+        except (RequestException, OSError, ValueError) as error:
+            reason = getattr(error.args[0], "reason", error) if error.args else repr(error)
+            raise RecordsError(f"{self.where}: {method} {path}: {reason}") from error
+        if answer.status_code not in (200, 201, 204):
+            kind = RefusedError if answer.status_code in REFUSALS else RecordsError
+            kind = FaultError if answer.status_code == 500 else kind
+            raise kind(f"{self.where}: {method} {path} was answered with {answer.status_code}")
+        if not isinstance(document, dict):
+            raise RecordsError(f"{self.where}: {method} {path} was answered with something other than an object")
+        return document
 
+    def create(self, kind: str, /, **body: Any) -> int:
+        """Make something, and return its number."""
+        number = self.ask("POST", kind, body=body).get("id")
+        if not isinstance(number, int):
+            raise RecordsError(f"{self.where}: POST {kind} was answered without the number of what was made")
+        return number
 
-def make_recorder(records: Records, hidden: list[str]) -> tuple[Any, RecordsAdapter]:
-    """ARA's own callback, and its way to the server; it must not record the `hidden` files."""
-    if callback_plugins is None:
-        raise RecordsError("the Python package ara is missing")
-    # ARA answers a signal by asking the server first, and then fails with it: a run must end as it would without.
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    callback_loader.add_directory(callback_plugins)
-    recorder = callback_loader.get("ara_default")
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-    server = {"api_client": "http", "api_server": records.url, "api_ca": records.ca_file}
-    login = {"api_username": records.username, "api_password": records.password}
-    recorder.set_options(direct={**server, **login, "callback_threads": 4, "ignored_files": [".ansible/tmp", *hidden]})
-    adapter = RecordsAdapter(records)
-    client = recorder.client.client
-    client.timeout = TIMEOUTS
-    # Neither a proxy nor another authority from the environment.
-    client.http.trust_env = False
-    client.http.mount(records.url, adapter)
-    return recorder, adapter
+    def playbooks(self, **query: str) -> list[dict[str, Any]]:
+        """Find recorded runs; their labels as plain texts."""
+        found = self.ask("GET", "playbooks", query=query).get("results")
+        try:
+            return [{**one, "labels": [label["name"] for label in one["labels"]]} for one in found or []]
+        except (TypeError, LookupError) as error:
+            raise RecordsError(f"{self.where}: GET playbooks was answered with something other than runs") from error
