@@ -1,7 +1,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a person types: `nectar lab up`, `nectar status`, `nectar site`, `nectar deploy`."""
+"""What a person types: `nectar lab up`, `nectar status`, `nectar site`, `nectar deploy`, `nectar records`."""
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -17,6 +18,7 @@ from nectar_backend.display import choose_display, summarise
 from nectar_backend.errors import NectarError
 from nectar_backend.inventory import choose_deployments, read_inventory, shared_variables
 from nectar_backend.project import INVENTORIES, ROOT, Lab
+from nectar_backend.records import ask_records, describe_posting, print_records
 from nectar_backend.report import next_steps, print_next_steps, print_status
 from nectar_backend.runs import Job, Outcome, name_log, run_job
 from nectar_backend.status import as_json, ask_all, list_targets
@@ -72,6 +74,11 @@ def build_parser() -> argparse.ArgumentParser:
     deploy = commands.add_parser("deploy", help="release deployments, all of them where none is named")
     deploy.add_argument("names", nargs="*", metavar="DEPLOYMENT|MEMBER")
     deploy.set_defaults(command=release)
+
+    records = commands.add_parser("records", help="list the recorded runs, or post those that wait")
+    records.add_argument("action", nargs="?", choices=("list", "post"), default="list", help="list (default) or post")
+    records.add_argument("--format", choices=("table", "json"), default="table")
+    records.set_defaults(command=show_records)
     return parser
 
 
@@ -128,6 +135,18 @@ def show_status(options: argparse.Namespace, lab: Lab, console: Console) -> int:
     rows = ask_all(list_targets(read_inventory(ROOT, INVENTORIES[topology]), lab.ca_file))
     print(as_json(rows))
     return OK if all(row.ok for row in rows) else NOT_SERVED
+
+
+def show_records(options: argparse.Namespace, lab: Lab, console: Console) -> int:
+    """List or post; what waits is told with both, and why it does."""
+    answer = ask_records(options.action, lab.records_file)
+    if options.format == "json":
+        print(json.dumps(answer, indent=2))
+    elif options.action == "post":
+        print(describe_posting(answer))
+    else:
+        print_records(console, answer)
+    return NOT_SERVED if answer["problem"] else OK
 
 
 def report(topology: str, lab: Lab, console: Console) -> int:

@@ -41,6 +41,10 @@ class Lab:
         return self.directory / "ca" / "ca.crt"
 
     @property
+    def records_file(self) -> Path:
+        return self.directory / "records.json"
+
+    @property
     def ssh_config(self) -> Path:
         return self.directory / "ssh_config"
 
