@@ -14,7 +14,7 @@ from nectar_backend.cli import FAILED, build_parser, lab_up, main, release, show
         pytest.param("status", show_status, {"format": "table"}, id="a table"),
         pytest.param("status --format json", show_status, {"format": "json"}, id="for scripts"),
         pytest.param("records", show_records, {"action": "list", "format": "table"}, id="what was recorded"),
-        pytest.param("records post", show_records, {"action": "post"}, id="post"),
+        pytest.param("records post", show_records, {"action": "post", "format": "table"}, id="post"),
         pytest.param("deploy", release, {"names": []}, id="all"),
         pytest.param("deploy alice production", release, {"names": ["alice", "production"]}, id="some"),
     ],
