@@ -172,7 +172,7 @@ class CallbackModule(CallbackBase):
 
     @_recorded
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
-        """Write the task; what was gathered of the one before it goes to the disk."""
+        """Write the task."""
         self.tell_task(task, handler=False)
 
     @_recorded
@@ -297,9 +297,7 @@ class CallbackModule(CallbackBase):
         self.tell("file", path=path, content=content)
 
     def tell_task(self, task: Any, handler: bool) -> None:
-        """Add a task."""
-        if self.run is not None:
-            self.run.flush()
+        """Add a task, and have it on the disk: it may be the one in which a run is killed."""
         path, _colon, line = (task.get_path() or "").rpartition(":")
         if path:
             self.tell_file(path)
@@ -314,6 +312,8 @@ class CallbackModule(CallbackBase):
             handler=handler,
             at=_now(),
         )
+        if self.run is not None:
+            self.run.flush()
 
     def tell_result(self, result: Any, status: str, ignore_errors: bool = False) -> None:
         """Add what a task did on a host."""
