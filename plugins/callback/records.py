@@ -132,7 +132,7 @@ class CallbackModule(CallbackBase):
         except OSError as error:
             self._display.warning(f"This run is not recorded: {error}")
             return
-        self.process = os.getpid()
+        os.register_at_fork(after_in_child=self.forget)
         atexit.register(self.end, "interrupted")
         self.begin(str(number), began, os.path.abspath(playbook._file_name))
 
@@ -232,9 +232,15 @@ class CallbackModule(CallbackBase):
     @_recorded
     def end(self, outcome: str, hosts: Mapping[str, Mapping[str, int]] | None = None) -> None:
         """Write the last line, also of a run that is interrupted."""
-        if self.run is not None and os.getpid() == self.process:
+        if self.run is not None:
             self.tell("end", outcome=outcome, at=_now(), hosts=hosts or {})
             self.run.close()
+            self.run = None
+
+    def forget(self) -> None:
+        """Leave the file to the process that began it: a worker that outlives it would hold its lock on."""
+        if self.run is not None:
+            os.close(self.run.descriptor)
             self.run = None
 
     def look_after(self) -> None:

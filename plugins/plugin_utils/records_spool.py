@@ -40,7 +40,7 @@ def _as_plain(value: object) -> object:
 
 @dataclass
 class RunFile:
-    """The file of a run that goes on. Lines are gathered, and written by the process that began it alone."""
+    """The file of a run that goes on. Lines are gathered, for each write costs the run time."""
 
     path: str
     descriptor: int
@@ -66,11 +66,10 @@ class RunFile:
             data = data[os.write(self.descriptor, data) :]
 
     def close(self) -> None:
-        """Write the rest and let go of the file; forked workers would hold its lock on."""
+        """Write the rest and let go of the file."""
         try:
             self.flush()
         finally:
-            fcntl.flock(self.descriptor, fcntl.LOCK_UN)
             os.close(self.descriptor)
 
 

@@ -265,10 +265,12 @@ def test_a_killed_run_is_recorded_as_interrupted(world: World) -> None:
     world.tell()
     assert (world.post().posted, len(world.spool.waiting())) == (0, 1), "it goes on"
     os.killpg(process.pid, signal.SIGKILL)
+    # Its worker has a session of its own, and outlives it: that must not matter.
     process.communicate(timeout=30)
     assert eventually(lambda: world.post().posted) == 1
     (found,) = [run for run in world.listed() if run["run"] in world.runs()]
     assert (found["outcome"], found["environment"]) == ("interrupted", "test")
+    (world.folder / "never").touch()
 
 
 def test_two_posters_post_once(waiting: World) -> None:
