@@ -1,6 +1,6 @@
 # What a person types. Each target says in one line what it does; `make` alone lists them.
 # The work is done by tools/ and by the nectar command (docs/command.md).
-.PHONY: help lab lab-down clean status test check packages environment
+.PHONY: help lab lab-down clean status test check bench packages environment
 
 # With sudo, all that is written still belongs to whoever typed it.
 OWNER = tools/as-owner
@@ -27,6 +27,9 @@ check: environment ## the fast part of the tests: lint, types, units
 
 test: packages ## everything that CI checks, on hosts of its own
 	@$(OWNER) tools/test
+
+bench: environment ## measure it against its peers (TARGET=name for one, ROUNDS=n for more certainty)
+	@$(OWNER) .venv/bin/python -m bench $(TARGET) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 packages:
 	@$(OWNER) tools/bootstrap
