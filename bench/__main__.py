@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import pkgutil
+import signal
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +25,8 @@ QUIET_LOAD = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    # Whoever ends this ends what it started, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     known = find_targets()
     console = Console(highlight=False)
     try:

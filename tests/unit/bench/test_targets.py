@@ -1,0 +1,124 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What targets make of what they measured."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.harness import Sample
+from bench.load import ADDRESS, PORT
+from bench.targets import app, converge, inventory
+
+
+def event(kind: str, second: int, **more: object) -> dict[str, Any]:
+    return {"_event": kind, "_timestamp": f"2026-01-31T15:45:{second:02}.000000Z", **more}
+
+
+def task(second: int, name: str) -> dict[str, Any]:
+    return event("v2_playbook_on_task_start", second, task={"name": name})
+
+
+EVENTS = [
+    event("v2_playbook_on_play_start", 0),
+    task(1, "Gathering Facts"),
+    event("v2_runner_on_ok", 4),
+    task(5, "nectar.backend.base : Install the packages"),
+    event("v2_runner_on_ok", 7),
+    event("v2_runner_on_skipped", 8),
+    task(9, "nectar.backend.etcd : Start etcd"),
+    event("v2_runner_on_ok", 12),
+    task(15, "nectar.backend.base : Write the hosts"),
+    event("v2_runner_on_ok", 16),
+    event("v2_playbook_on_stats", 18, stats={"app1": {"changed": 1}, "app2": {"changed": 2}}),
+    event("v2_playbook_on_play_start", 40),
+]
+
+
+def test_a_task_lasts_until_the_next_and_counts_for_its_role() -> None:
+    seconds = converge.seconds_by_role(EVENTS)
+    assert seconds == {"base": 7.0, "etcd": 6.0, "facts and playbooks' own tasks": 4.0}
+    assert next(iter(seconds)) == "base", "the one that takes longest comes first"
+
+
+def test_changes_are_the_sum_over_hosts() -> None:
+    assert converge.changes(EVENTS) == 3
+
+
+def test_lines_that_are_no_events_are_passed_over() -> None:
+    assert list(converge.read_events('[WARNING]: a word\n{"_event": "x"}\n')) == [{"_event": "x"}]
+
+
+@pytest.mark.parametrize(
+    ("way", "configuration", "pipelining"),
+    [
+        pytest.param(converge.PROJECT, "ansible.cfg", None, id="as it is"),
+        pytest.param(converge.UNPIPELINED, "ansible.cfg", "false", id="without pipelining"),
+        pytest.param(converge.STOCK, "empty.cfg", None, id="without our configuration"),
+    ],
+)
+def test_each_way_differs_in_what_it_is_named_for(
+    way: str, configuration: str, pipelining: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANSIBLE_FORKS", "50")
+    environment = converge.environments(Path("/tmp/empty.cfg"))[way]
+    assert Path(environment["ANSIBLE_CONFIG"]).name == configuration
+    assert environment.get("ANSIBLE_PIPELINING") == pipelining
+    assert "ANSIBLE_FORKS" not in environment, "what a person has set would count for all ways"
+
+
+def test_converged_runs_are_compared() -> None:
+    def ran(seconds: float, roles: dict[str, float]) -> converge.Converged:
+        return converge.Converged(Sample(seconds, seconds / 2, 50), 440, roles)
+
+    figures = converge.compare(
+        {
+            converge.PROJECT: [ran(60, {"base": 20, "etcd": 5}), ran(80, {"base": 30, "etcd": 5})],
+            converge.UNPIPELINED: [ran(140, {}), ran(140, {})],
+            converge.STOCK: [ran(200, {"base": 60}), ran(220, {"base": 90})],
+        }
+    )
+    rows = {(item.figure, item.peer): (item.value, item.peer_value) for item in figures}
+    assert rows["no-op site.yml, wall", converge.STOCK] == (70, 210)
+    assert rows["no-op site.yml, controller's CPU", converge.UNPIPELINED] == (35, 70)
+    assert rows["no-op site.yml, task executions", None] == (440, None)
+    assert rows["role base", converge.STOCK] == (25, 75)
+    assert rows["role etcd", converge.STOCK] == (5, 0)
+
+
+def test_the_chosen_server_is_what_the_registry_says() -> None:
+    command = "serve --bind {address}:{port} 'shop:make app'"
+    told = app.plan(
+        {
+            "deployments": {"staging": {"application": "shop"}},
+            "applications": {"shop": {"processes": {"web": {"command": command}}}},
+        },
+        rounds=3,
+    )
+    assert told["ways"][app.CHOSEN] == ["serve", "--bind", "{address}:{port}", "shop:make app"]
+    assert [word.format(address=ADDRESS, port=PORT) for word in told["ways"][app.PEER]][-2] == f"{ADDRESS}:{PORT}"
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_loads_are_compared_round_by_round() -> None:
+    def loads(*rates: int) -> list[app.Load]:
+        return [app.Load(requests=rate * 4, seconds=4, cpu_seconds=rate * 4 / 1000, megabytes=40) for rate in rates]
+
+    figures = {item.figure: item for item in app.compare({app.CHOSEN: loads(300, 40), app.PEER: loads(100, 10)})}
+    assert figures["one-query request, times gunicorn sync"].value == 3.5
+    assert figures["one-query request, rate"].peer_value == 55
+    assert figures["one-query request, server's CPU"].value == 1
+
+
+def test_each_member_of_the_registry_has_a_server_of_their_own() -> None:
+    lines = list(inventory.registry_lines(25))
+    assert lines.count("members:") == lines.count("servers:") == 1
+    assert sum(line.startswith("  server") for line in lines) == 25
+    assert "  member25: {number: 25, servers: [server25]}" in lines
+
+
+def test_the_registry_and_its_peers_list_the_same_hosts(tmp_path: Path) -> None:
+    sources = inventory.write_inventories(tmp_path, 12)
+    outputs = {way: inventory.list_hosts(way, source, 12).output for way, source in sources.items()}
+    assert len({"\n".join(sorted(output.split())) for output in outputs.values()}) == 1
