@@ -22,13 +22,15 @@ from bench.harness import BenchError, Figure, Run, Target
 RESULTS = Path(__file__).with_name("results")
 OK, FAILED = 0, 2
 QUIET_LOAD = 1.0
+PIPE_WIDTH = 160
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     # Whoever ends this ends what it started, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     known = find_targets()
-    console = Console(highlight=False)
+    # A pipe has no width of its own, and a table that is folded there can't be read by anyone.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     try:
         options = parse(arguments, known)
         chosen = {name: known[name] for name in options.targets or known}

@@ -66,7 +66,7 @@ def environments(empty: Path) -> dict[str, dict[str, str]]:
     }
 
 
-def converge(environment: Mapping[str, str], sources: Iterable[str]) -> Converged:
+def converge(environment: Mapping[str, str], sources: Iterable[str], say: Callable[[str], None]) -> Converged:
     inventory = [word for source in sources for word in ("-i", source)]
     playbook = str(Path(sys.executable).with_name("ansible-playbook"))
     sample = measure_command([playbook, *inventory, "playbooks/site.yml"], environment=environment, limit=LIMIT)
@@ -75,7 +75,11 @@ def converge(environment: Mapping[str, str], sources: Iterable[str]) -> Converge
         raise BenchError(
             f"site.yml changed {changed} things, and only a run that changes none is measured; run it again."
         )
-    return Converged(sample, sum(event["_event"] in RESULTS for event in events), seconds_by_role(events))
+    executions = sum(event["_event"] in RESULTS for event in events)
+    say(
+        f"  {sample.seconds:.0f} s, of which {sample.cpu_seconds:.0f} of a processor here, for {executions} task executions"
+    )
+    return Converged(sample, executions, seconds_by_role(events))
 
 
 def read_events(output: str) -> Iterator[dict[str, Any]]:
@@ -117,7 +121,7 @@ def measure(run: Run) -> list[Figure]:
         empty = Path(folder, "ansible.cfg")
         empty.touch()
         ways: dict[str, Callable[[], Converged]] = {
-            way: partial(converge, environment, sources) for way, environment in environments(empty).items()
+            way: partial(converge, environment, sources, run.say) for way, environment in environments(empty).items()
         }
         return compare(take_turns(ways, run.rounds, run.say))
 
@@ -151,7 +155,7 @@ def role_seconds(runs: Iterable[Converged], role: str) -> float:
 TARGET = Target(
     purpose="the seconds of a site.yml that has nothing to change",
     needs="a lab that is up and converged (`make lab`)",
-    takes="3 to 10 minutes for each round",
+    takes="5 to 10 minutes for each round, and several times that on a busy machine",
     rounds=1,
     missing=missing,
     measure=measure,
