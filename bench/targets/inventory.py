@@ -56,7 +56,7 @@ def registry_lines(members: int) -> Iterator[str]:
         "servers:",
     )
     for number in range(1, members + 1):
-        yield f"  server{number}: {{number: {number}, groups: [app_servers, zone{number % ZONES}]}}"
+        yield f"  server{number}: {{number: {number}, groups: [app_servers, zone{number % ZONES}], memory: 1900M}}"
     yield "members:"
     for number in range(1, members + 1):
         yield f"  member{number}: {{number: {number}, servers: [server{number}]}}"
