@@ -220,9 +220,10 @@ def group_deployments(
         kind = (deployment["application"], deployment.get("workers"))
         if kind not in slots:
             slots[kind] = slot_of(kind[0], applications[kind[0]], kind[1])
-        key = (id(deployment["hosts"]), *kind)
+        hosts = deployment["hosts"]  # the group keeps it, so that its id stays its own
+        key = (id(hosts), *kind)
         if key not in groups:
-            groups[key] = Group(slots[kind], deployment["hosts"], [])
+            groups[key] = Group(slots[kind], hosts, [])
         groups[key].names.append(name)
     return list(groups.values())
 
