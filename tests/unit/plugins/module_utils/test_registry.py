@@ -522,7 +522,7 @@ REFUSED = [
     pytest.param({f"{APPLICATION}.shared_paths": ["/x"]}, 'shared_paths is ["/x"]', "without /", id="absolute shared path"),
     # what the budget shares out
     pytest.param({"servers.app2.memory": DROP}, "server app2: memory is missing", "Add memory, such as 1900M", id="no memory"),
-    pytest.param({"servers.app1.memory": "448M"}, "server app1: memory is 448 MiB, and 552 are needed", "Raise the server's memory to 552M", id="too little memory"),
+    pytest.param({"servers.app1.memory": "448M"}, "app1: memory is 448 MiB, and 552 are needed", "Raise the server's memory to 552M", id="too small"),
     pytest.param({"servers.app1.cores": 0}, "cores is 0", "Write what `nproc` shows", id="no cores"),
     pytest.param({"servers.app1.wal": 512}, "wal is 512", "Write it as 448M or 2G", id="wal without a unit"),
     pytest.param({"budget": {"sytem": "96M"}}, 'unknown field "sytem"', "Did you mean system?", id="reserve misspelt"),
