@@ -226,16 +226,12 @@ def plan_timeout(wanted: Wanted, role: Role | None) -> list[Statement]:
     """Say how the role's statements come to end in time, in every session that doesn't ask for another time itself."""
     before, after = role.statement_timeout if role else "", f"{wanted.statement_timeout}s"
     if wanted.statement_timeout == 0:
-        change, told = "RESET statement_timeout", "without a limit"
+        change, told = "RESET statement_timeout", "statements have no limit of their own"
     else:
-        change, told = f"SET statement_timeout = '{after}'", f"{wanted.statement_timeout} s"
+        change, told = f"SET statement_timeout = '{after}'", f"statements end after {wanted.statement_timeout} s"
     if before == ("" if wanted.statement_timeout == 0 else after):
         return []
-    return [
-        Statement(
-            f"alter the role {wanted.name}: statements may take {told}", f"ALTER ROLE {quote(wanted.name)} {change}"
-        )
-    ]
+    return [Statement(f"alter the role {wanted.name}: {told}", f"ALTER ROLE {quote(wanted.name)} {change}")]
 
 
 def plan_database(name: str, database: Database | None) -> list[Statement]:
