@@ -71,7 +71,13 @@ class Host:
 
     @staticmethod
     def cluster(names: list[str]) -> dict[str, Any]:
-        role = {"password": "SCRAM-SHA-256$x", "login": True, "powers": [], "connection_limit": 20, "statement_timeout": ""}
+        role = {
+            "password": "SCRAM-SHA-256$x",
+            "login": True,
+            "powers": [],
+            "connection_limit": 20,
+            "statement_timeout": "",
+        }
         databases = [{"name": name, "owner": name, "is_open": False} for name in names]
         return {
             "in_recovery": False,
