@@ -49,9 +49,14 @@ from ansible import constants as C
 from ansible import context
 from ansible.plugins.callback import CallbackBase
 from ansible.release import __version__ as ansible_version
-from ansible_collections.nectar.backend.plugins.plugin_utils.records import records_file, spool_folder
 from ansible_collections.nectar.backend.plugins.plugin_utils.records_run import Labels, address_of, login_of, named
-from ansible_collections.nectar.backend.plugins.plugin_utils.records_spool import MAX_CONTENT_BYTES, RunFile, Spool
+from ansible_collections.nectar.backend.plugins.plugin_utils.records_spool import (
+    MAX_CONTENT_BYTES,
+    RunFile,
+    Spool,
+    records_file,
+    spool_folder,
+)
 
 # What a full disk, or an event of an unknown form, may raise.
 RECORDING_ERRORS = (AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -45,17 +44,6 @@ class Records:
     ca_file: str
     username: str
     password: str = field(repr=False)
-
-
-def records_file(configured: str | None, environ: Mapping[str, str], home: str) -> str:
-    """Name the file that says where the records are; an empty variable counts as unset."""
-    state = environ.get("XDG_STATE_HOME") or os.path.join(home, ".local", "state")
-    return configured or os.path.join(state, "nectar", environ.get("NECTAR_LAB") or "lab", "records.json")
-
-
-def spool_folder(file: str) -> str:
-    """Name the folder beside it in which runs wait to be posted."""
-    return f"{file.removesuffix('.json')}.spool"
 
 
 def parse_records(text: str) -> Records:

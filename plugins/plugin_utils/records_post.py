@@ -25,7 +25,6 @@ from ansible_collections.nectar.backend.plugins.plugin_utils.records import (
     RecordsError,
     RefusedError,
     parse_records,
-    spool_folder,
 )
 from ansible_collections.nectar.backend.plugins.plugin_utils.records_run import (
     PlayRecord,
@@ -34,7 +33,7 @@ from ansible_collections.nectar.backend.plugins.plugin_utils.records_run import 
     TaskRecord,
     read_run,
 )
-from ansible_collections.nectar.backend.plugins.plugin_utils.records_spool import Spool
+from ansible_collections.nectar.backend.plugins.plugin_utils.records_spool import Spool, spool_folder
 
 # The longest text that ARA's columns take.
 LONGEST = 255

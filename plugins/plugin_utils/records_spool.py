@@ -25,6 +25,17 @@ MAX_CONTENT_BYTES = 32 * 1024
 BUFFER_BYTES = 64 * 1024
 
 
+def records_file(configured: str | None, environ: Mapping[str, str], home: str) -> str:
+    """Name the file that says where the records are; an empty variable counts as unset."""
+    state = environ.get("XDG_STATE_HOME") or os.path.join(home, ".local", "state")
+    return configured or os.path.join(state, "nectar", environ.get("NECTAR_LAB") or "lab", "records.json")
+
+
+def spool_folder(file: str) -> str:
+    """Name the folder beside it in which runs wait to be posted."""
+    return f"{file.removesuffix('.json')}.spool"
+
+
 def as_line(event: Mapping[str, Any]) -> bytes:
     """Write an event; values that JSON has no word for become one without being looked into."""
     return json.dumps(event, default=_as_plain, separators=(",", ":")).encode() + b"\n"

@@ -10,8 +10,8 @@ from ansible_collections.nectar.backend.plugins.plugin_utils.records import (
     Records,
     RecordsError,
     parse_records,
-    records_file,
 )
+from ansible_collections.nectar.backend.plugins.plugin_utils.records_spool import records_file
 
 WHERE = {
     "url": "https://records.nectar.test/",
