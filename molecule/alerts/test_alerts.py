@@ -41,6 +41,7 @@ class Browser:
     def __init__(self, address: str) -> None:
         self.base = f"https://{address}"
         self.session = requests.Session()
+        self.session.trust_env = False  # or REQUESTS_CA_BUNDLE would be believed instead
         self.session.verify = str(STATE / "ca/ca.crt")
         self.session.headers.update({"Host": NAME, "Referer": f"https://{NAME}/"})
         self.session.mount("https://", ByName())
