@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -81,7 +82,7 @@ def _clashing_routes(lab: Lab, world: World) -> Iterator[str]:
             # A subnet of a device comes with routes to its address, its broadcast and itself: one of them says enough.
             if (ours, route.device) not in named:
                 named.add((ours, route.device))
-                yield f"The subnet {ours} is in use by this machine: {what} on {route.device or 'no device'}. {_choose_subnet(ours)}."
+                yield f"The subnet {ours} is in use by this machine: {what} on {route.device or 'no device'}. {_free(ours, route.device)}."
 
 
 def _clashing_names(lab: Lab, world: World) -> Iterator[str]:
@@ -138,6 +139,13 @@ def _overlaps(ours: Sequence[Subnet], theirs: Subnet) -> Iterator[Subnet]:
 
 def _choose_subnet(ours: Subnet) -> str:
     return f"Choose a free one with NECTAR_NETWORK_IPV{ours.version}"
+
+
+def _free(ours: Subnet, device: str) -> str:
+    """A bridge that bears Podman's name but belongs to none of its networks is what a network left behind."""
+    if re.fullmatch(r"podman[0-9]+", device):
+        return f"No Podman network has that device any more: remove it with `sudo ip link delete {device}`"
+    return _choose_subnet(ours)
 
 
 def _is_ours(lab: Lab, labels: Mapping[str, str]) -> bool:

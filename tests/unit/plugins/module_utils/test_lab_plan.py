@@ -322,6 +322,14 @@ OTHERS = {"nectar.lab": "lab", "nectar.lab.state": "/home/bob/.local/state/necta
             id="a route, told once",
         ),
         pytest.param(
+            World(routes=(Route(ip_network("10.89.77.0/24"), "podman3"),)),
+            [
+                "The subnet 10.89.77.0/24 is in use by this machine: a route to 10.89.77.0/24 on podman3. No Podman network has that "
+                "device any more: remove it with `sudo ip link delete podman3`."
+            ],
+            id="the bridge of a network that is gone",
+        ),
+        pytest.param(
             World(routes=(Route(ip_network("fd6e:6563:77::5/128"), "eth0"),)),
             [
                 "The subnet fd6e:6563:77::/64 is in use by this machine: the address fd6e:6563:77::5 on eth0. "
