@@ -73,7 +73,7 @@ def test_nothing_secret_is_in_units_or_process_lists(host: Any) -> None:
             for value in values
             if value.startswith("postgresql://")
         }
-        seen = host.check_output("ps -eo args; cat /etc/systemd/system/nectar-*")
+        seen = host.check_output("ps -eo args; find /etc/systemd/system -type f -path '*/nectar-*' -exec cat {} +")
     assert [index for index, password in enumerate(passwords) if password in seen] == []
 
 
