@@ -7,10 +7,9 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run
+from conftest import Lab
 
 CHANGES = Path(__file__).parent / "vars" / "changes.yml"
-INVENTORY = ("-i", str(ROOT / "inventories/lab/ha"), "-i", str(ROOT / "inventories/lab/members.yml"))
 
 
 @pytest.fixture(autouse=True)
@@ -18,11 +17,10 @@ def results_in_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANSIBLE_STDOUT_CALLBACK", "ansible.posix.json")
 
 
-def changed_tasks(playbook: str, *words: str) -> set[tuple[str, str, str]]:
-    """Run a playbook and return what it changed, or would: role or play, task and host."""
-    done = run(["ansible-playbook", *INVENTORY, str(ROOT / "playbooks" / playbook), *words], seconds=300)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
-    plays = json.loads(done.stdout[done.stdout.index("{") :])["plays"]
+def changed_tasks(lab: Lab, playbook: str, *words: str) -> set[tuple[str, str, str]]:
+    """Run a playbook and return what it changed, or would: play, task and host."""
+    shown = lab.play(playbook, *words)
+    plays = json.loads(shown[shown.index("{") :])["plays"]
     return {
         (play["play"]["name"], task["task"]["name"], host)
         for play in plays
@@ -32,9 +30,9 @@ def changed_tasks(playbook: str, *words: str) -> set[tuple[str, str, str]]:
     }
 
 
-def test_a_changed_variable_of_each_role_is_foreseen() -> None:
-    foreseen = changed_tasks("site.yml", "--extra-vars", f"@{CHANGES}", "--check")
-    done = changed_tasks("site.yml", "--extra-vars", f"@{CHANGES}")
+def test_a_changed_variable_of_each_role_is_foreseen(lab: Lab) -> None:
+    foreseen = changed_tasks(lab, "site.yml", "--extra-vars", f"@{CHANGES}", "--check")
+    done = changed_tasks(lab, "site.yml", "--extra-vars", f"@{CHANGES}")
     assert foreseen == done
     roles = {task.split(" : ")[0].rpartition(".")[2] for _play, task, _host in done}
     missing = {"base", "firewall", "haproxy", "etcd", "postgresql", "databases", "builder", "primary_endpoint"} - roles
@@ -42,9 +40,9 @@ def test_a_changed_variable_of_each_role_is_foreseen() -> None:
     assert missing == set(), f"nothing changed in {missing}; all that changed: {sorted(done)}"
 
 
-def test_a_deployment_that_runs_otherwise_is_foreseen() -> None:
+def test_a_deployment_that_runs_otherwise_is_foreseen(lab: Lab) -> None:
     words = ("--extra-vars", "deployment=alice", "--extra-vars", "rollout_tasks_max=120")
-    foreseen = changed_tasks("deploy.yml", *words, "--check")
-    done = changed_tasks("deploy.yml", *words)
+    foreseen = changed_tasks(lab, "deploy.yml", *words, "--check")
+    done = changed_tasks(lab, "deploy.yml", *words)
     assert done
     assert foreseen == done
