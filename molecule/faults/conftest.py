@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 LAB = os.environ["NECTAR_LAB"]
 STATE = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "nectar" / LAB
 
+# Molecule asks for colours, and the tests read what playbooks print.
+os.environ["ANSIBLE_FORCE_COLOR"] = "false"
+
 # What `nectar lab up` remembers, and Molecule's own create does not.
 (STATE / "topology").write_text("ha\n")
 
