@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,25 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def sources(hosts: Path) -> list[str]:
+    """Return the inventory's sources: those of Molecule's scenario, or the lab's, whose hosts' names tell the topology."""
+    if scenario := os.environ.get("MOLECULE_SCENARIO_DIRECTORY"):
+        settings = yaml.safe_load((Path(scenario) / "molecule.yml").read_text())
+        words = settings["ansible"]["executor"]["args"]["ansible_playbook"]
+        prefix = "--inventory=${MOLECULE_PROJECT_DIRECTORY}/"
+        return [word.removeprefix(prefix) for word in words if word.startswith(prefix)]
+    servers = yaml.safe_load(hosts.read_text())["all"]["children"]["app_servers"]["hosts"]
+    return [f"inventories/lab/{'single' if 'one' in servers else 'ha'}", "inventories/lab/members.yml"]
+
+
 @pytest.fixture(scope="session")
 def planned(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Return the variables of the environment; the hosts' names tell which topology this is."""
-    hosts = Path(request.config.getoption("ansible_inventory"))
-    servers = yaml.safe_load(hosts.read_text())["all"]["children"]["app_servers"]["hosts"]
-    topology = "single" if "one" in servers else "ha"
-    command = ["ansible-inventory", "-i", f"inventories/lab/{topology}", "-i", "inventories/lab/members.yml"]
-    asked = [*command, "--host", next(iter(servers))]
-    shown = subprocess.run(asked, capture_output=True, text=True, check=True, cwd=ROOT)
-    return dict(json.loads(shown.stdout))
+    """Return the variables of the environment, as an application server sees them."""
+    command = [
+        "ansible-inventory",
+        *(f"--inventory={source}" for source in sources(Path(request.config.getoption("ansible_inventory")))),
+        "--list",
+    ]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    inventory = json.loads(shown.stdout)
+    return dict(inventory["_meta"]["hostvars"][inventory["app_servers"]["hosts"][0]])
