@@ -15,7 +15,7 @@ testinfra_hosts = ["ansible://loadbalancers"]
 
 @pytest.fixture(autouse=True)
 def shared(load_balancers: list[Any]) -> None:
-    """A lone load balancer shares its address with nobody."""
+    """Leave out a topology in which the playbooks don't run this role."""
     if len(load_balancers) < 2:
         pytest.skip("one load balancer has no virtual address")
 

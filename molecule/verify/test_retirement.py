@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 testinfra_hosts = ["ansible://all"]
 
 
@@ -24,17 +22,14 @@ def test_keys_belong_to_members(host: Any) -> None:
 
 def test_users_and_units_belong_to_deployments(host: Any) -> None:
     deployments = names(host, "ls /var/lib/nectar/deployments 2>/dev/null || true")
-    if not deployments:
-        pytest.skip("no application server")
     assert names(host, "getent passwd | grep -o '^nb-[^:]*' | cut -c4-") == deployments
-    assert names(host, "ls /etc/nectar/deployments") == deployments
-    targets = "ls /etc/systemd/system | grep -oP '^nectar-\\K.*(?=-(blue|green)\\.target$)'"
+    assert names(host, "ls /etc/nectar/deployments 2>/dev/null || true") == deployments
+    targets = "ls /etc/systemd/system | grep -oP '^nectar-\\K.*(?=-(blue|green)\\.target$)' || true"
     assert names(host, targets) == deployments
 
 
 def test_fragments_and_routes_belong_together(host: Any) -> None:
     routed = names(host, "awk '/^[^#]/ {print substr($2, 4)}' /etc/haproxy/maps/deployments.map 2>/dev/null || true")
-    if not routed:
-        pytest.skip("no load balancer")
-    assert names(host, "ls /etc/haproxy/conf.d | grep -oP '^60-\\K.*(?=\\.cfg$)'") == routed
-    assert names(host, "ls /var/lib/nectar/traffic | grep -oP '.*(?=\\.json$)'") == routed
+    found = "find /etc/haproxy/conf.d /var/lib/nectar/traffic -maxdepth 1 -type f 2>/dev/null"
+    assert names(host, f"{found} | grep -oP '/60-\\K.*(?=\\.cfg$)' || true") == routed
+    assert names(host, f"{found} | grep -oP 'traffic/\\K.*(?=\\.json$)' || true") == routed

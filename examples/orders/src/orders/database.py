@@ -30,6 +30,10 @@ BEGIN_TIMEOUT = 2.0
 # Seconds between two tries while the database is away.
 RETRY_PAUSE = 0.5
 COLUMNS = "id, customer_id AS customer, quantity, total_cents, placed_at"
+# S608: nothing but the constant above is put into these texts; values go beside them.
+INSERT = f"INSERT INTO orders (customer_id, quantity, total_cents) VALUES (%s, %s, %s) RETURNING {COLUMNS}"  # noqa: S608
+SELECT_ONE = f"SELECT {COLUMNS} FROM orders WHERE id = %s"  # noqa: S608
+SELECT_OLDER = f"SELECT {COLUMNS} FROM orders WHERE id < %s"  # noqa: S608
 # A server that ends between two messages may leave answers that nobody asked for: an InternalError.
 CONNECTION_ERRORS = (psycopg.OperationalError, psycopg.InternalError)
 
@@ -71,10 +75,7 @@ class Database:
     def add(self, order: NewOrder) -> Order:
         """Keep a new order; when this returns, it is committed."""
         with self._transaction() as connection, connection.cursor(row_factory=class_row(Order)) as cursor:
-            kept = cursor.execute(
-                f"INSERT INTO orders (customer_id, quantity, total_cents) VALUES (%s, %s, %s) RETURNING {COLUMNS}",  # noqa: S608
-                (order.customer, order.quantity, order.total_cents),
-            ).fetchone()
+            kept = cursor.execute(INSERT, (order.customer, order.quantity, order.total_cents)).fetchone()
         if kept is None:
             raise UnavailableError("the database took the order and returned none")
         return kept
@@ -82,11 +83,11 @@ class Database:
     def get(self, identity: int) -> Order | None:
         """One order."""
         with self._transaction() as connection, connection.cursor(row_factory=class_row(Order)) as cursor:
-            return cursor.execute(f"SELECT {COLUMNS} FROM orders WHERE id = %s", (identity,)).fetchone()  # noqa: S608
+            return cursor.execute(SELECT_ONE, (identity,)).fetchone()
 
     def list(self, wanted: Listing) -> list[Order]:
         """Orders, newest first. No index serves `customer_id`: with it given, this reads the whole table."""
-        query = f"SELECT {COLUMNS} FROM orders WHERE id < %s"  # noqa: S608
+        query = SELECT_OLDER
         values = [wanted.before]
         if wanted.customer is not None:
             query += " AND customer_id = %s"

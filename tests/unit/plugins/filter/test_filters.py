@@ -10,6 +10,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.nectar.backend.plugins.filter import (
     alternative_names,
     firewall_statements,
+    leftover_table,
     promoted_deployments,
     required_secrets,
     secret_problems,
@@ -19,6 +20,7 @@ from ansible_collections.nectar.backend.plugins.filter import (
 MODULES = (
     alternative_names,
     firewall_statements,
+    leftover_table,
     promoted_deployments,
     required_secrets,
     secret_problems,
@@ -45,6 +47,15 @@ STEP = {"name": "production", "hosts": ["app1"], "migrate_host": "app1"}
             [[{"port": 22, "sources": ["192.0.2.0/24"]}], "ssh"],
             ['ip saddr { 192.0.2.0/24 } tcp dport { 22 } accept comment "ssh"'],
             id="firewall_statements",
+        ),
+        pytest.param(
+            "leftover_table",
+            [{"app1": [{"kind": "folder", "name": "grace", "number": 7}]}, {}],
+            [
+                "name    what     on     next",
+                "grace   folder   app1   Add `grace: {number: 7}` to retired in the registry",
+            ],
+            id="leftover_table",
         ),
         pytest.param(
             "required_secrets",

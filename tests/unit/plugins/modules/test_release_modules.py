@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import pwd
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,12 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.nectar.backend.plugins.module_utils.release_files import pack_tree, write_manifest
-from ansible_collections.nectar.backend.plugins.modules import deployment_plan, release_bundle, release_install
+from ansible_collections.nectar.backend.plugins.modules import (
+    deployment_plan,
+    release_build,
+    release_bundle,
+    release_install,
+)
 
 TARGET = {"debian": "13", "machine": "x86_64"}
 LIMITS = {"memory_max": 192, "tasks_max": 64, "stop_timeout": 30, "migrate_timeout": 900}
@@ -199,3 +206,99 @@ def test_another_release_under_this_name_is_refused(tmp_path: Path, controller: 
     }
     assert "app-1.tar.gz holds app-2" in controller.run(release_install, **given)["msg"]
     assert not (tmp_path / "releases" / "app-1").exists()
+
+
+# What runs a recipe inside a Debian's root; here it does what the recipe of a small release would.
+SYSTEMD_RUN = """#!/bin/sh
+echo "$@" >> {place}/asked
+for word; do
+  case $word in --property=BindPaths=*) result=${{word#--property=BindPaths=}}; result=${{result%%:*}};; esac
+done
+test -e "$result/../broken" && {{ echo 'no wheel for app' >&2; exit 3; }}
+mkdir "$result/bin" && echo served > "$result/bin/serve"
+"""
+SYSTEMCTL = """#!/bin/sh
+test -d {place}/builder/roots/trixie || {{ echo 'mmdebstrap failed' >&2; exit 1; }}
+"""
+
+
+class BuildHost:
+    """A build host that has the root of one Debian, and a bundle that was sent to it."""
+
+    def __init__(self, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.place, self.capsys = place, capsys
+        (place / "builder" / "roots" / "trixie").mkdir(parents=True)
+        (place / "bin").mkdir()
+        for name, text in (("systemd-run", SYSTEMD_RUN), ("systemctl", SYSTEMCTL)):
+            (place / "bin" / name).write_text(text.format(place=place))
+            (place / "bin" / name).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{place}/bin:{os.environ['PATH']}")
+
+    def send(self, *files: str) -> str:
+        """Put a bundle with such files into place, and return its checksum."""
+        bundle = self.place / "app-1.bundle.tar"
+        with tarfile.open(bundle, "w") as archive:
+            for name in files:
+                path = self.place / name
+                path.write_text(name)
+                archive.add(path, name)
+        return hashlib.sha256(bundle.read_bytes()).hexdigest()
+
+    def build(self, sha256: str, check: bool = False) -> dict[str, Any]:
+        """Build the release as Ansible would."""
+        arguments = {
+            "bundles": {"app-1": {"sha256": sha256}},
+            "suite": "trixie",
+            "user": pwd.getpwuid(os.getuid()).pw_name,
+            "bundle_directory": str(self.place),
+            "builder_directory": str(self.place / "builder"),
+            "archive_directory": str(self.place / "archives"),
+            "_ansible_check_mode": check,
+        }
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            release_build.main()
+        return dict(json.loads(self.capsys.readouterr().out))
+
+
+@pytest.fixture
+def build_host(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> BuildHost:
+    return BuildHost(tmp_path, capsys, monkeypatch)
+
+
+def test_a_release_is_built_and_packed(build_host: BuildHost) -> None:
+    sha256 = build_host.send("wheel")
+    foreseen = build_host.build(sha256, check=True)
+    assert (foreseen["changed"], foreseen["archives"]) == (True, {})
+    assert not (build_host.place / "asked").exists()
+
+    archive = build_host.build(sha256)["archives"]["app-1"]
+    path = Path(archive["path"])
+    assert archive["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    with tarfile.open(path) as packed:
+        names = packed.getnames()
+    assert {"bin/serve", "manifest.json"} <= {name.removeprefix("./") for name in names}
+    assert not (build_host.place / "app-1.bundle.tar").exists()
+    assert not (build_host.place / "builder" / "builds" / "app-1").exists()
+
+
+def test_a_build_sees_no_network_and_one_folder_to_write(build_host: BuildHost) -> None:
+    build_host.build(build_host.send("wheel"))
+    asked = (build_host.place / "asked").read_text()
+    assert "--property=PrivateNetwork=yes" in asked
+    assert "--property=ReadWritePaths=/opt/nectar/releases/app-1 /build" in asked
+
+
+def test_another_bundle_than_the_one_sent_is_refused(build_host: BuildHost) -> None:
+    build_host.send("wheel")
+    assert "is not what was sent; deploy again" in build_host.build("0" * 64)["msg"]
+
+
+def test_a_failed_build_says_what_was_said_last(build_host: BuildHost) -> None:
+    message = build_host.build(build_host.send("broken"))["msg"]
+    assert message.endswith("app-1 failed with code 3; the build said last:\nno wheel for app")
+
+
+def test_a_root_that_cannot_be_made_is_named(build_host: BuildHost) -> None:
+    (build_host.place / "builder" / "roots" / "trixie").rmdir()
+    message = build_host.build(build_host.send("wheel"))["msg"]
+    assert "the root for trixie can't be made: mmdebstrap failed" in message
