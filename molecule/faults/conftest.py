@@ -1,77 +1,18 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The lab under test: its doors, as `nectar status` names them, and its hosts, as Podman runs them."""
+"""Each loss begins with a lab in which every deployment answers, and ends with one."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "shared"))
 
-from client import Door, eventually
-
-ROOT = Path(__file__).resolve().parents[2]
-LAB = os.environ["NECTAR_LAB"]
-STATE = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "nectar" / LAB
-
-# Molecule asks for colours, and the tests read what playbooks print.
-os.environ["ANSIBLE_FORCE_COLOR"] = "false"
-
-# What `nectar lab up` remembers, and Molecule's own create does not.
-(STATE / "topology").write_text("ha\n")
-
-
-def run(command: Sequence[str], *, seconds: float = 60) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False, cwd=ROOT)
-
-
-class Lab:
-    """The hosts of the lab, and what a person would do to them."""
-
-    def podman(self, *words: str) -> None:
-        sudo = [] if os.geteuid() == 0 else ["sudo", "--preserve-env=CONTAINERS_CONF"]
-        os.environ["CONTAINERS_CONF"] = str(STATE / "containers.conf")
-        done = run([*sudo, "podman", *words])
-        assert done.returncode == 0, done.stderr
-
-    def lose(self, host: str) -> None:
-        """Stop a host at once, as a power cut would."""
-        self.podman("kill", f"nectar-{LAB}-{host}")
-
-    def bring_back(self, host: str) -> None:
-        self.podman("start", f"nectar-{LAB}-{host}")
-
-    def remove(self, host: str) -> None:
-        """Take a host away with all that it holds, but for filesystems of databases."""
-        self.podman("rm", "--force", f"nectar-{LAB}-{host}")
-
-    def play(self, playbook: str, *words: str, registry: Path = ROOT / "inventories/lab/members.yml") -> str:
-        """Run a playbook of the project as a person would, to its good end; return what it printed."""
-        sources = ["-i", str(ROOT / "inventories/lab/ha"), "-i", str(registry)]
-        command = [str(Path(sys.executable).with_name("ansible-playbook")), *sources, f"playbooks/{playbook}", *words]
-        done = run(command, seconds=900)
-        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-        return done.stdout
-
-    def on(self, host: str, command: str) -> str:
-        """Run a command as root on a host over SSH and return what it printed."""
-        return run(["ssh", "-F", str(STATE / "ssh_config"), host, f"sudo {command}"]).stdout
-
-    def status(self) -> dict[str, dict[str, object]]:
-        rows = json.loads(run([sys.executable, "-m", "nectar_backend", "status", "--format", "json"]).stdout)
-        return {row["deployment"]: row for row in rows}
-
-    def door(self, deployment: str) -> Door:
-        return Door.of(self.status()[deployment])
-
-    def all_well(self) -> bool:
-        return all(row["ok"] for row in self.status().values())
+from client import eventually
+from lab import Lab
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +22,6 @@ def lab() -> Lab:
 
 @pytest.fixture(autouse=True)
 def everything_serves(lab: Lab) -> Iterator[None]:
-    """Each loss begins with a lab in which every deployment answers, and ends with one."""
     assert eventually(lab.all_well, 60)
     yield
     assert eventually(lab.all_well, 60)

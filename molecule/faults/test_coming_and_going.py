@@ -12,22 +12,21 @@ from typing import Any
 
 import yaml
 from client import Client, Door, eventually
-from conftest import ROOT, STATE, Lab
+from lab import REGISTRY, ROOT, STATE, Lab
 
 LISTING = "/orders?limit=5"
 # What a member's coming takes of site.yml; all servers take part, and nothing else is looked at.
 COMING = ("--tags", "base,databases,pgbouncer,application,retirement")
-LAB_REGISTRY = ROOT / "inventories/lab/members.yml"
 
 
 class Registry:
     """A copy of the lab's registry that may be edited, with the lab's own variables beside it."""
 
     def __init__(self, folder: Path) -> None:
-        (folder / "group_vars").symlink_to(LAB_REGISTRY.parent / "group_vars")
+        (folder / "group_vars").symlink_to(REGISTRY.parent / "group_vars")
         self.path = folder / "members.yml"
         # Paths start at the registry's folder, which is another one here.
-        self.data: dict[str, Any] = yaml.safe_load(LAB_REGISTRY.read_text().replace("../../", f"{ROOT}/"))
+        self.data: dict[str, Any] = yaml.safe_load(REGISTRY.read_text().replace("../../", f"{ROOT}/"))
         self.data.setdefault("retired", {})
         # The lab's memory is shared out to the last member: one more fits where each takes less.
         self.data["applications"]["orders"]["processes"]["web"]["memory"] = "40M"

@@ -11,7 +11,7 @@ import json
 import time
 
 from client import Client, Door, eventually
-from conftest import Lab
+from lab import Lab
 
 LISTING = "/orders?limit=5"
 SERVERS_UP = """python3 -c 'import socket; s = socket.socket(socket.AF_UNIX); s.connect("/run/haproxy/admin.sock"); \

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Lab
+from lab import Lab
 
 CHANGES = Path(__file__).parent / "vars" / "changes.yml"
 

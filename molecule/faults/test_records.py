@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from client import eventually
-from conftest import ROOT, Lab, run
+from lab import ROOT, Lab, run
 
 HOSTS = ("app1", "app2")
 

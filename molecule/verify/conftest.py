@@ -17,11 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def sources(hosts: Path) -> list[str]:
     """Return the inventory's sources: those of Molecule's scenario, or the lab's, whose hosts' names tell the topology."""
-    if scenario := os.environ.get("MOLECULE_SCENARIO_DIRECTORY"):
-        settings = yaml.safe_load((Path(scenario) / "molecule.yml").read_text())
-        words = settings["ansible"]["executor"]["args"]["ansible_playbook"]
-        prefix = "--inventory=${MOLECULE_PROJECT_DIRECTORY}/"
-        return [word.removeprefix(prefix) for word in words if word.startswith(prefix)]
+    if settings := os.environ.get("MOLECULE_FILE"):
+        words = yaml.safe_load(Path(settings).read_text())["ansible"]["executor"]["args"]["ansible_playbook"]
+        return [word.removeprefix("--inventory=") for word in words if word.startswith("--inventory=")]
     servers = yaml.safe_load(hosts.read_text())["all"]["children"]["app_servers"]["hosts"]
     return [f"inventories/lab/{'single' if 'one' in servers else 'ha'}", "inventories/lab/members.yml"]
 
