@@ -1,1 +1,3 @@
 """Orders over HTTP, kept in PostgreSQL: the example backend of nectar.backend."""
+
+__version__ = "1.0.0"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
-from importlib import metadata
 
 import falcon
 
+from orders import __version__
 from orders.database import Database, UnavailableError
 from orders.domain import InputError, parse_id, parse_listing, parse_order
 from orders.migrations import known_migrations
@@ -41,7 +41,7 @@ class Page:
         facts = {
             "Deployment": self._settings.name,
             "Release": self._settings.release,
-            "Version": metadata.version("nectar-orders"),
+            "Version": __version__,
             "Server": platform.node(),
         }
         response.content_type = falcon.MEDIA_HTML
