@@ -411,7 +411,7 @@ def _endpoint(report: Report, index: int, raw: object, settings: Settings) -> En
     name = raw.get("name") if isinstance(raw, dict) else None
     spot = Spot((), f"endpoint {name}" if is_text(name) else f"endpoint {index + 1}")
     valid = check_entry(report, spot, _given(raw), ENDPOINT_FIELDS)
-    if not valid:
+    if not isinstance(raw, dict):
         return None
     probe = valid.get("probe", "")
     values: dict[str, Any] = {
@@ -433,22 +433,24 @@ def _endpoint(report: Report, index: int, raw: object, settings: Settings) -> En
     for choice in values["prefer"]:
         if choice not in FAMILIES:
             _network(report, spot, "prefer", choice, " or ipv4 or ipv6")
-    _check_origin(report, spot, valid, settings)
+    # By what was written, valid or not: what is wrong is told once, without what follows from it.
+    written = {key: value for key, value in raw.items() if value is not None}
+    _check_origin(report, spot, written, settings)
     if probe:
         _check_fields(report, spot, probe, valid)
-        _check_provable(report, spot, probe, values)
+        _check_provable(report, spot, probe, written)
     return Endpoint(**values)
 
 
-def _check_origin(report: Report, spot: Spot, valid: Mapping[str, Any], settings: Settings) -> None:
-    if not any(valid.get(key) for key in ("candidates", "names", "services")):
+def _check_origin(report: Report, spot: Spot, given: Mapping[str, Any], settings: Settings) -> None:
+    if not any(given.get(key) for key in ("candidates", "names", "services")):
         report.add(
             spot,
-            f"candidates is {show(valid.get('candidates', []))}, and there are neither names nor services",
+            f"candidates is {show(given.get('candidates', []))}, and there are neither names nor services",
             "at least one address, or a name to look up",
             "add candidates, names or services",
         )
-    if (valid.get("names") or valid.get("services")) and not settings.name_servers:
+    if (given.get("names") or given.get("services")) and not settings.name_servers:
         report.add(
             spot,
             "names are to be looked up, and name_servers is []",
@@ -478,36 +480,34 @@ def _check_fields(report: Report, spot: Spot, probe: str, valid: Mapping[str, An
                 )
 
 
-def _check_provable(report: Report, spot: Spot, probe: str, values: Mapping[str, Any]) -> None:
+def _check_provable(report: Report, spot: Spot, probe: str, given: Mapping[str, Any]) -> None:
     """What could never be proven is said before anything is probed."""
-    if values["accept"] != "proven":
+    if given.get("accept", "reachable" if probe == "tcp" else "proven") != "proven":
         return
-    tls = values.get("tls", True)
-    proofs: dict[str, tuple[str, bool]] = {
+    tls = given.get("tls", True) is not False
+    named = tls and bool(given.get("server_name"))
+    login = bool(given.get("user")) and bool(given.get("password"))
+    proofs = {
         "tcp": ("a probe that sees who answers, for a TCP connection proves nobody", False),
-        "tls": ("server_name", bool(values["server_name"])),
-        "http": ("identity", bool(values.get("identity")) or (tls and bool(values["server_name"]))),
-        "ssh": ("host_keys", bool(values["host_keys"])),
-        "postgresql": ("server_name", bool(values["server_name"])),
+        "tls": ("server_name", named),
+        "http": ("server_name or identity" if tls else "identity", named or bool(given.get("identity"))),
+        "ssh": ("host_keys", bool(given.get("host_keys"))),
+        "postgresql": ("server_name, or user and password" if tls else "user and password", named or login),
     }
-    proof, given = proofs[probe]
-    if probe == "http" and tls:
-        proof = "server_name or identity"
-    if probe == "postgresql" and not tls:
-        proof, given = "user and password", "user" in values and "password" in values
-    elif probe == "postgresql" and values.get("role", "any") != "any" and "user" not in values:
-        report.add(
-            spot,
-            f"role is {show(values['role'])}, and user is missing",
-            "a user to log in as, for only then a server says which role it has",
-            "add user (and password), or write role: any",
-        )
-    if not given:
+    proof, is_provable = proofs[probe]
+    if not is_provable:
         report.add(
             spot,
             'accept is "proven", and nothing that the endpoint asks for proves who answers',
             proof,
             "add it, or write accept: reachable",
+        )
+    elif probe == "postgresql" and given.get("role") in ("primary", "replica") and not given.get("user"):
+        report.add(
+            spot,
+            f"role is {show(given['role'])}, and user is missing",
+            "a user to log in as, for only then a server says which role it has",
+            "add user (and password), or write role: any",
         )
 
 
