@@ -25,13 +25,18 @@ def sources(hosts: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def planned(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Return the variables of the environment, as an application server sees them."""
+def inventory(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return the environment's groups, and every host's variables."""
     command = [
         "ansible-inventory",
         *(f"--inventory={source}" for source in sources(Path(request.config.getoption("ansible_inventory")))),
         "--list",
     ]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    inventory = json.loads(shown.stdout)
+    return dict(json.loads(shown.stdout))
+
+
+@pytest.fixture(scope="session")
+def planned(inventory: dict[str, Any]) -> dict[str, Any]:
+    """Return the variables of the environment, as an application server sees them."""
     return dict(inventory["_meta"]["hostvars"][inventory["app_servers"]["hosts"][0]])

@@ -9,27 +9,33 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nectar.backend.plugins.filter import (
     alternative_names,
+    environment_records,
     firewall_statements,
     leftover_table,
     promoted_deployments,
     required_secrets,
     secret_problems,
     step_failures,
+    zone_files,
 )
 
 MODULES = (
     alternative_names,
+    environment_records,
     firewall_statements,
     leftover_table,
     promoted_deployments,
     required_secrets,
     secret_problems,
     step_failures,
+    zone_files,
 )
 FILTERS = {name: function for module in MODULES for name, function in module.FilterModule().filters().items()}
 
 ENTRY = {"name": "production", "application": "orders"}
 APPLICATIONS = {"orders": {"secrets": ["key"]}, "plain": {}}
+SERVER = {"name": "lb1", "bind": ["192.0.2.11"], "advertise": "192.0.2.11"}
+ZONE = {"name": "example.org", "records": [], "extra_records": [], "name_servers": ["ns.example.net"], "ttl": 60}
 STEP = {"name": "production", "hosts": ["app1"], "migrate_host": "app1"}
 
 
@@ -41,6 +47,38 @@ STEP = {"name": "production", "hosts": ["app1"], "migrate_host": "app1"}
             [["IP:2001:DB8:0:0::7", "DNS:DB1", "DNS:db1"]],
             ["DNS:db1", "IP:2001:db8::7"],
             id="alternative_names",
+        ),
+        pytest.param(
+            "environment_records",
+            [[{"server_name": "a.example.org"}], "example.org", [], [SERVER]],
+            [
+                {"name": "a", "type": "A", "value": "192.0.2.11"},
+                {"name": "_https._tcp.a", "type": "SRV", "value": "0 0 443 a.example.org."},
+            ],
+            id="environment_records without virtual addresses",
+        ),
+        pytest.param(
+            "environment_records",
+            [[{"server_name": "a.example.org"}], "example.org", [SERVER], [SERVER], ["192.0.2.10"]],
+            [
+                {"name": "lb1", "type": "A", "value": "192.0.2.11"},
+                {"name": "a", "type": "A", "value": "192.0.2.10"},
+                {"name": "_https._tcp.a", "type": "SRV", "value": "0 0 443 a.example.org."},
+            ],
+            id="environment_records with virtual addresses",
+        ),
+        pytest.param(
+            "zone_files",
+            [{**ZONE, "ttl": 5}, "/zones"],
+            [
+                {
+                    "path": "/zones/example.org.zone",
+                    "content": "$ORIGIN example.org.\n$TTL 5\n@ SOA ns.example.net. hostmaster.example.org. "
+                    "720206488 3600 600 604800 5\n@ NS ns.example.net.\n",
+                    "validate": "named-checkzone -q example.org %s",
+                }
+            ],
+            id="zone_files",
         ),
         pytest.param(
             "firewall_statements",
@@ -91,6 +129,8 @@ def test_a_filter_answers(name: str, arguments: list[Any], expected: object) -> 
     ("name", "arguments", "complaint"),
     [
         pytest.param("alternative_names", [["EMAIL:a"]], "EMAIL:a", id="alternative_names"),
+        pytest.param("environment_records", [[{}], "example.org", [], []], "server_name", id="environment_records"),
+        pytest.param("zone_files", [{**ZONE, "name_servers": []}, "/zones"], "name_server_names", id="zone_files"),
         pytest.param("firewall_statements", [[{"port": 0}], "ssh"], "port: 0", id="firewall_statements"),
         pytest.param("required_secrets", [{"p": {"application": "other"}}, {}], "other", id="required_secrets"),
         pytest.param("secret_problems", [{}, {"a": "b"}], "a", id="secret_problems"),
