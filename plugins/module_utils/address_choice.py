@@ -9,7 +9,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ansible_collections.nectar.backend.plugins.module_utils.address_order import deciding_rule, order_key
@@ -46,6 +46,8 @@ TRUTH = frozenset({"registry", "inventory", "cloud"})
 BRIDGES = re.compile(
     r"(docker|podman|cni|virbr|lxcbr|lxdbr|incusbr|cali|flannel|weave|veth|vnet|kube-|cbr)\S*|br-[0-9a-f]{12}"
 )
+# What a result says about an observation, but for what stands beside it already.
+EVIDENCE = tuple(item.name for item in fields(Observation) if item.name not in ("phase", "seconds", "attempts"))
 SHOWN = 3  # candidates that a sentence names; the result lists them all
 
 
@@ -92,11 +94,9 @@ def _candidate_result(item: Judged) -> dict[str, Any]:
 
 
 def _evidence(seen: Observation) -> dict[str, Any]:
-    facts = {key: value for key, value in asdict(seen).items() if key not in ("seconds", "attempts")}
-    return {
-        key: str(value) if key == "phase" else value
-        for key, value in facts.items()
-        if value not in (None, "", {}, False)
+    facts = {key: getattr(seen, key) for key in EVIDENCE}
+    return {"phase": str(seen.phase)} | {
+        key: value for key, value in facts.items() if value not in (None, "", {}, False)
     }
 
 
@@ -115,30 +115,35 @@ def _lookup_result(lookup: Lookup) -> dict[str, Any]:
 
 def forbid(endpoint: Endpoint, candidate: Candidate, settings: Settings) -> Judged | None:
     """Refuse an address that must not even be probed; None where it may be."""
-    reason = _forbidden(endpoint, candidate, settings)
-    return Judged(candidate, Verdict.FORBIDDEN, f"{candidate} {reason}") if reason else None
+    reason, allowance = _forbidden(candidate, settings)
+    if not reason or allowance in endpoint.allow:
+        return None
+    remedy = f"correct the address where it comes from ({', '.join(candidate.labels)})"
+    exception = f", or write allow: [{allowance}]" if allowance else ""
+    return Judged(candidate, Verdict.FORBIDDEN, f"{candidate} {reason}; {remedy}{exception}")
 
 
-def _forbidden(endpoint: Endpoint, candidate: Candidate, settings: Settings) -> str:
+def _forbidden(candidate: Candidate, settings: Settings) -> tuple[str, str]:
+    """What is wrong with an address as such, and by which word an endpoint may allow it."""
     address = candidate.ip
-    origin = f"correct the address where it comes from ({', '.join(candidate.labels)})"
-    bridges = [source.interface for source in candidate.sources if BRIDGES.fullmatch(source.interface)]
     network = next((text for text in settings.forbidden_networks if address in _network(text)), "")
+    bridge = next((source.interface for source in candidate.sources if BRIDGES.fullmatch(source.interface)), "")
+    first = address.packed[0]
     if candidate.port == 0:
-        return f"has no port; {origin}"
+        return "has no port", ""
+    if network:
+        return f"is in {network}, which forbidden_networks excludes", ""
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        return f"is an IPv4-mapped IPv6 address, which no server has; {origin}"
-    if address.is_unspecified or address in _network("0.0.0.0/8"):
-        return f"is no host's address but a wish to listen on all of them; {origin}"
-    if address.is_multicast or address in _network("240.0.0.0/4"):
-        return f"is no single host's address; {origin}"
-    if address.is_loopback and "loopback" not in endpoint.allow:
-        return f"is the loopback of whoever connects, not the server; {origin}, or write allow: [loopback]"
-    if address.is_link_local and "link_local" not in endpoint.allow:
-        return f"is link-local: it means another host on every network; {origin}, or write allow: [link_local]"
-    if bridges and "bridge" not in endpoint.allow:
-        return f"is on the container bridge {bridges[0]}, which only its own host can reach; {origin}, or write allow: [bridge]"
-    return f"is in {network}, which forbidden_networks excludes; {origin}" if network else ""
+        return "is an IPv4-mapped IPv6 address, which no server has", ""
+    if address.is_unspecified or (address.version == 4 and first == 0):
+        return "is no host's address but a wish to listen on all of them", ""
+    if address.is_multicast or (address.version == 4 and first >= 240):
+        return "is no single host's address", ""
+    if address.is_loopback:
+        return "is the loopback of whoever connects, not the server", "loopback"
+    if address.is_link_local:
+        return "is link-local: it means another host on every network", "link_local"
+    return (f"is on the container bridge {bridge}, which only its own host can reach", "bridge") if bridge else ("", "")
 
 
 @functools.cache
@@ -266,9 +271,10 @@ class Choice:
 
 def _narrow(endpoint: Endpoint, eligible: list[Judged], last_good: LastGood | None) -> Choice:
     """Apply one rule after the other; each keeps those that it puts first."""
-    remaining, rules = eligible, []
+    remaining: list[Judged] = eligible
+    rules: list[str] = []
     left: list[tuple[Judged, Callable[[str], str]]] = []
-    for phrase, key in _rules(endpoint, last_good):
+    for phrase, key in _rules(endpoint, last_good) if len(eligible) > 1 else ():
         keys = [key(item) for item in remaining]
         best = min(keys)
         beaten = [(item, own) for item, own in zip(remaining, keys, strict=True) if own != best]

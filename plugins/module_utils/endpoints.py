@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -77,6 +78,12 @@ class EndpointError(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+@functools.lru_cache(maxsize=65_536)
+def to_ip(text: str) -> IPAddress:
+    """An address as a value; of thousands, each is read only once."""
+    return ipaddress.ip_address(text)
+
+
 @dataclass(frozen=True)
 class Source:
     """Who proposes an address.
@@ -99,7 +106,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Candidate:
-    """An address and port with everybody who proposes it."""
+    """An address, in its one spelling, and port with everybody who proposes it."""
 
     address: str
     port: int
@@ -115,7 +122,7 @@ class Candidate:
 
     @property
     def ip(self) -> IPAddress:
-        return ipaddress.ip_address(self.address)
+        return to_ip(self.address)
 
     @property
     def age(self) -> float | None:
@@ -230,26 +237,28 @@ def propose(endpoint: Endpoint, lookups: Mapping[str, Sequence[Lookup]], last_go
     found.sort(key=lambda item: (item.ip.version, item.ip.packed, item.port, item.labels, item.sources[0].order or 0))
     if last_good:
         past = Source(LAST_GOOD, age=last_good.age)
-        found.append(Candidate(last_good.address, last_good.port, (past,)))
+        found.append(Candidate(str(to_ip(last_good.address)), last_good.port, (past,)))
+    if not found:
+        return endpoint
     return replace(endpoint, candidates=merge((*endpoint.candidates, *found)))
 
 
 def _answers(lookups: Iterable[Lookup], port: int, priority: int | None = None) -> list[Candidate]:
     return [
-        Candidate(address, port, (Source(DNS, order=priority, server=lookup.server),))
+        Candidate(str(to_ip(address)), port, (Source(DNS, order=priority, server=lookup.server),))
         for lookup in lookups
         for address in lookup.addresses
-        if lookup.type != "SRV"
     ]
 
 
 def merge(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     """One candidate for each address and port, in the order in which they are first named."""
-    merged: dict[tuple[str, int], tuple[Source, ...]] = {}
+    merged: dict[tuple[str, int], Candidate] = {}
     for item in candidates:
-        key = (str(item.ip), item.port)
-        merged[key] = tuple(dict.fromkeys((*merged.get(key, ()), *item.sources)))
-    return tuple(Candidate(address, port, sources) for (address, port), sources in merged.items())
+        key = (item.address, item.port)
+        known = merged.get(key)
+        merged[key] = replace(known, sources=tuple(dict.fromkeys((*known.sources, *item.sources)))) if known else item
+    return tuple(merged.values())
 
 
 def is_port(value: object) -> bool:
@@ -558,7 +567,7 @@ def _address(report: Report, spot: Spot, key: str, value: object, otherwise: str
         refuse("has a zone id, which has a meaning on one host alone", "use an address of another scope")
         return None
     try:
-        address = ipaddress.ip_address(value)
+        address = to_ip(value)
     except ValueError:
         refuse("is no IP address", otherwise or "write an address; a name belongs under names, a network nowhere here")
         return None
