@@ -25,13 +25,15 @@ def sources(hosts: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def inventory(request: pytest.FixtureRequest) -> dict[str, Any]:
+def inventory_words(request: pytest.FixtureRequest) -> list[str]:
+    """Return what names the inventory to Ansible's programs."""
+    return [f"--inventory={source}" for source in sources(Path(request.config.getoption("ansible_inventory")))]
+
+
+@pytest.fixture(scope="session")
+def inventory(inventory_words: list[str]) -> dict[str, Any]:
     """Return the environment's groups, and every host's variables."""
-    command = [
-        "ansible-inventory",
-        *(f"--inventory={source}" for source in sources(Path(request.config.getoption("ansible_inventory")))),
-        "--list",
-    ]
+    command = ["ansible-inventory", *inventory_words, "--list"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     return dict(json.loads(shown.stdout))
 
