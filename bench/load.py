@@ -41,14 +41,14 @@ def main(plan: dict[str, Any]) -> dict[str, list[dict[str, float]]]:
 
 def measure(command: list[str], plan: dict[str, Any]) -> dict[str, float]:
     """Requests and CPU seconds of one way."""
-    start(command, plan)
     try:
+        start(command, plan)
         load(plan["path"], plan["identities"], plan["connections"], plan["warm_up"])
         before = cpu_seconds()
         requests, seconds = load(plan["path"], plan["identities"], plan["connections"], plan["seconds"])
         return {"requests": requests, "seconds": seconds, "cpu_seconds": cpu_seconds() - before, "megabytes": memory()}
     finally:
-        subprocess.run(["systemctl", "stop", UNIT], check=True)
+        subprocess.run(["systemctl", "stop", UNIT], check=False, stderr=subprocess.DEVNULL)
 
 
 def start(command: list[str], plan: dict[str, Any]) -> None:
@@ -61,7 +61,7 @@ def start(command: list[str], plan: dict[str, Any]) -> None:
     variables = shlex.split(shown["Environment"]) + [f"{name}={value}" for name, value in plan["environment"].items()]
     path = dict(item.split("=", 1) for item in variables)["PATH"]
     # systemd looks for the program in its own path, not in the unit's.
-    argv = ["/usr/bin/env", "--", *(word.format(address=ADDRESS, port=PORT) for word in command)]
+    argv = ["/usr/bin/env", "--", *fill(command, plan)]
     subprocess.run(
         ["systemd-run", "--quiet", "--collect", f"--unit={UNIT}", *options,
          *(f"--setenv={variable}" for variable in variables), *argv],
@@ -73,6 +73,11 @@ def start(command: list[str], plan: dict[str, Any]) -> None:
             if time.monotonic() > until or show(UNIT, "ActiveState")["ActiveState"] not in ("active", "activating"):
                 raise LoadError(f"{shlex.join(command)} doesn't serve; `journalctl --unit {UNIT}` says why")
             none.select(0.1)
+
+
+def fill(command: list[str], plan: dict[str, Any]) -> list[str]:
+    """The command with its placeholders filled, as in the deployment's unit, but for workers and port."""
+    return [word.format(**{**plan["values"], "address": ADDRESS, "port": PORT}) for word in command]
 
 
 def serving_unit(deployment: str) -> str:

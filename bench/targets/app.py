@@ -80,10 +80,12 @@ def measure(run: Run) -> list[Figure]:
 
 def plan(variables: Mapping[str, Any], rounds: int) -> dict[str, Any]:
     """What load.py is told; the chosen server is what the registry says, and nothing that is written here."""
-    application = variables["applications"][variables["deployments"][DEPLOYMENT]["application"]]
+    deployment = variables["deployments"][DEPLOYMENT]
+    application = variables["applications"][deployment["application"]]
     return {
         "deployment": DEPLOYMENT,
         "ways": {PEER: shlex.split(PEER_COMMAND), CHOSEN: shlex.split(application["processes"]["web"]["command"])},
+        "values": {**deployment.get("share", {}), "workers": WORKERS},
         "environment": {"WEB_CONCURRENCY": str(WORKERS)},
         "rounds": rounds,
         "path": "/orders/{identity}",

@@ -13,10 +13,6 @@ def test_defaults_need_only_a_database() -> None:
     assert read_settings(DATABASE) == Settings(DATABASE["ORDERS_DATABASE"])
 
 
-def test_prepared_statements_can_be_allowed() -> None:
-    assert read_settings(DATABASE | {"ORDERS_PREPARE_THRESHOLD": "5"}).prepare_threshold == 5
-
-
 def test_the_password_shows_nowhere() -> None:
     assert "hush" not in repr(read_settings(DATABASE))
 
@@ -27,9 +23,7 @@ def test_the_password_shows_nowhere() -> None:
         pytest.param({}, "ORDERS_DATABASE: not set", id="no database"),
         pytest.param(DATABASE | {"ORDERS_CONNECT_TIMEOUT": "1"}, "ORDERS_CONNECT_TIMEOUT: found '1'", id="too small"),
         pytest.param(DATABASE | {"ORDERS_CONNECT_TIMEOUT": ""}, "ORDERS_CONNECT_TIMEOUT: found ''", id="empty"),
-        pytest.param(
-            DATABASE | {"ORDERS_PREPARE_THRESHOLD": "on"}, "ORDERS_PREPARE_THRESHOLD: found 'on'", id="a word"
-        ),
+        pytest.param(DATABASE | {"ORDERS_CONNECT_TIMEOUT": "on"}, "ORDERS_CONNECT_TIMEOUT: found 'on'", id="a word"),
     ],
 )
 def test_what_cannot_be_used_is_named(environment: dict[str, str], complaint: str) -> None:

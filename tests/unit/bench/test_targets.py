@@ -2,13 +2,14 @@
 """What targets make of what they measured."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.harness import Sample
-from bench.load import ADDRESS, PORT
+from bench.load import ADDRESS, PORT, fill
 from bench.targets import app, converge, inventory
 
 
@@ -88,16 +89,17 @@ def test_converged_runs_are_compared() -> None:
 
 
 def test_the_chosen_server_is_what_the_registry_says() -> None:
-    command = "serve --bind {address}:{port} 'shop:make app'"
+    command = "serve --bind {address}:{port} --threads {threads} --workers {workers} 'shop:make app'"
     told = app.plan(
         {
-            "deployments": {"staging": {"application": "shop"}},
+            "deployments": {"staging": {"application": "shop", "share": {"threads": 4, "workers": 1}}},
             "applications": {"shop": {"processes": {"web": {"command": command}}}},
         },
         rounds=3,
     )
-    assert told["ways"][app.CHOSEN] == ["serve", "--bind", "{address}:{port}", "shop:make app"]
-    assert [word.format(address=ADDRESS, port=PORT) for word in told["ways"][app.PEER]][-2] == f"{ADDRESS}:{PORT}"
+    words = {way: fill(command, told) for way, command in told["ways"].items()}
+    assert words[app.CHOSEN] == shlex.split(f"serve --bind {ADDRESS}:{PORT} --threads 4 --workers 2 'shop:make app'")
+    assert words[app.PEER][-2] == f"{ADDRESS}:{PORT}"
     assert json.loads(json.dumps(told)) == told
 
 

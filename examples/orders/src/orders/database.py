@@ -1,29 +1,30 @@
 """Orders in PostgreSQL, reached so that a failover costs seconds, and no request hangs.
 
-Each thread keeps one connection. A transaction's first statement tells whether that still lives; a dead one is
-replaced there and then, before anything was asked of it. Every answer is awaited for a limited time, also when a
-pooler or a frozen server holds the connection open in silence. And while the database is away, requests are
-refused at once (see breaker.py).
+Each thread keeps one connection. A read is one exchange with the server, and asked once more where the connection
+turns out to be dead. A write begins its transaction apart, which tells whether the connection still lives, and is
+asked once. Every answer is awaited for a limited time, also when a pooler or a frozen server holds the connection
+open in silence. And while the database is away, requests are refused at once (see breaker.py).
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import BaseRowFactory, TupleRow, class_row, tuple_row
 
 from orders.breaker import Breaker
 from orders.domain import Listing, NewOrder, Order
 from orders.settings import Settings
 
 RV = TypeVar("RV")
+Row = TypeVar("Row")
 
 # Seconds that a transaction may take to begin: enough for a pooler that must first connect, and log in, itself.
 BEGIN_TIMEOUT = 2.0
@@ -36,10 +37,15 @@ SELECT_ONE = f"SELECT {COLUMNS} FROM orders WHERE id = %s"  # noqa: S608
 SELECT_OLDER = f"SELECT {COLUMNS} FROM orders WHERE id < %s"  # noqa: S608
 # A server that ends between two messages may leave answers that nobody asked for: an InternalError.
 CONNECTION_ERRORS = (psycopg.OperationalError, psycopg.InternalError)
+APPLIED = "SELECT version, pg_is_in_recovery() FROM schema_migrations"
 
 
 class UnavailableError(Exception):
     """The database can't serve now; the same request may succeed in a moment."""
+
+
+class SilenceError(psycopg.OperationalError):
+    """No answer came in time."""
 
 
 class BoundedConnection(psycopg.Connection[TupleRow]):
@@ -51,11 +57,12 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
         """Await an answer for `patience` seconds at most."""
         try:
             return super().wait(gen, interval, self.patience if timeout is None else timeout)
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
+            if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
+                raise
             # An answer that comes later would be taken for the answer to the next question.
-            if self.info.transaction_status == TransactionStatus.ACTIVE:
-                self.close()
-            raise
+            self.close()
+            raise SilenceError(f"no answer in {self.patience:g} s") from error
 
 
 class Database:
@@ -66,6 +73,10 @@ class Database:
         self._breaker = Breaker(RETRY_PAUSE)
         self._kept = threading.local()
         self._opened: weakref.WeakSet[BoundedConnection] = weakref.WeakSet()
+        # For the transaction and not the session, because a pooler gives sessions to anyone.
+        self._limit = f"SET LOCAL statement_timeout = {settings.statement_timeout};"
+        # The server's own error must come first: it tells a slow statement from a database that is away.
+        self._patience = settings.statement_timeout / 1000 + 1
 
     def close(self) -> None:
         """Close every thread's connection."""
@@ -82,8 +93,8 @@ class Database:
 
     def get(self, identity: int) -> Order | None:
         """One order."""
-        with self._transaction() as connection, connection.cursor(row_factory=class_row(Order)) as cursor:
-            return cursor.execute(SELECT_ONE, (identity,)).fetchone()
+        found = self._read(SELECT_ONE, (identity,), class_row(Order))
+        return found[0] if found else None
 
     def list(self, wanted: Listing) -> list[Order]:
         """Orders, newest first. No index serves `customer_id`: with it given, this reads the whole table."""
@@ -92,16 +103,56 @@ class Database:
         if wanted.customer is not None:
             query += " AND customer_id = %s"
             values.append(wanted.customer)
-        with self._transaction() as connection, connection.cursor(row_factory=class_row(Order)) as cursor:
-            return cursor.execute(query + " ORDER BY id DESC LIMIT %s", [*values, wanted.limit]).fetchall()
+        return self._read(query + " ORDER BY id DESC LIMIT %s", [*values, wanted.limit], class_row(Order))
 
     def applied_migrations(self) -> set[int]:
         """The migrations that this database holds; refuse a database that takes no writes."""
-        with self._transaction() as connection:
-            rows = connection.execute("SELECT version, pg_is_in_recovery() FROM schema_migrations").fetchall()
+        rows = self._read(APPLIED, (), tuple_row)
         if any(in_recovery for _, in_recovery in rows):
             raise UnavailableError("the database is a standby and takes no orders")
         return {version for version, _ in rows}
+
+    def _read(self, query: str, values: Sequence[object], rows: BaseRowFactory[Row]) -> list[Row]:
+        kept = self._admitted()
+        try:
+            try:
+                return self._ask(kept or self._connect(), query, values, rows)
+            except CONNECTION_ERRORS as error:
+                if kept is None or isinstance(error, (SilenceError, psycopg.errors.QueryCanceled)):
+                    raise
+            return self._ask(self._connect(), query, values, rows)
+        except psycopg.Error as error:
+            if isinstance(error, CONNECTION_ERRORS) and not isinstance(error, psycopg.errors.QueryCanceled):
+                self._breaker.failed()
+            reason = self._reason(error)
+            if reason is None:
+                raise
+            raise UnavailableError(reason) from error
+
+    def _ask(
+        self, connection: BoundedConnection, query: str, values: Sequence[object], rows: BaseRowFactory[Row]
+    ) -> list[Row]:
+        """One message holds the limit and the query, and the server makes one transaction of it."""
+        connection.patience = self._patience
+        try:
+            cursor: psycopg.Cursor[Any] = self._kept.cursor
+            cursor.row_factory = rows
+            cursor.execute(self._limit + query, values)
+            cursor.nextset()
+            found: list[Row] = cursor.fetchall()
+        except BaseException:
+            # Not worth finding out what state it is in: the next request opens another.
+            connection.close()
+            raise
+        self._breaker.worked()
+        return found
+
+    def _admitted(self) -> BoundedConnection | None:
+        """This thread's connection, if it has one; refuse while the database is away."""
+        if not self._breaker.admits():
+            raise UnavailableError("the database is away")
+        kept: BoundedConnection | None = getattr(self._kept, "connection", None)
+        return None if kept is None or kept.closed else kept
 
     @contextmanager
     def _transaction(self) -> Iterator[BoundedConnection]:
@@ -110,7 +161,6 @@ class Database:
             yield connection
             connection.commit()
         except BaseException as error:
-            # Not worth finding out what state it is in: the next request opens another.
             connection.close()
             reason = self._reason(error)
             if reason is None:
@@ -118,9 +168,7 @@ class Database:
             raise UnavailableError(reason) from error
 
     def _begin(self) -> BoundedConnection:
-        if not self._breaker.admits():
-            raise UnavailableError("the database is away")
-        kept: BoundedConnection | None = getattr(self._kept, "connection", None)
+        kept = self._admitted()
         try:
             connection = self._begun(kept) or self._begun(self._connect())
         except CONNECTION_ERRORS as error:
@@ -134,16 +182,15 @@ class Database:
 
     def _begun(self, connection: BoundedConnection | None) -> BoundedConnection | None:
         """The connection with a transaction begun, or None if it is dead."""
-        if connection is None or connection.closed:
+        if connection is None:
             return None
         connection.patience = BEGIN_TIMEOUT
         try:
-            # For the transaction and not the session, because a pooler gives sessions to anyone.
-            connection.execute(f"SET LOCAL statement_timeout = {self._settings.statement_timeout}")
+            connection.execute("BEGIN;" + self._limit)
         except CONNECTION_ERRORS:
             connection.close()
             return None
-        connection.patience = self._settings.statement_timeout / 1000 + 1
+        connection.patience = self._patience
         return connection
 
     def _connect(self) -> BoundedConnection:
@@ -151,13 +198,17 @@ class Database:
             self._settings.database,
             application_name=self._settings.name,
             connect_timeout=self._settings.connect_timeout,
-            # None sends plain statements, which every pooler takes in transaction mode.
-            prepare_threshold=self._settings.prepare_threshold,
+            # Transactions are told by hand, and values written into the text: then several statements are one exchange,
+            # of the plain kind that every pooler takes in transaction mode.
+            autocommit=True,
+            cursor_factory=psycopg.ClientCursor,
             keepalives_idle=5,
             keepalives_interval=2,
             keepalives_count=3,
         )
         self._kept.connection = connection
+        # A cursor costs more to prepare for its first query than a query does.
+        self._kept.cursor = connection.cursor()
         self._opened.add(connection)
         return connection
 

@@ -19,7 +19,6 @@ class Settings:
     release: str = "unknown"
     connect_timeout: int = 2
     statement_timeout: int = 3000
-    prepare_threshold: int | None = None
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -27,14 +26,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     database = environment.get("ORDERS_DATABASE", "")
     if not database:
         raise SettingsError("ORDERS_DATABASE: not set; expected postgresql://user:password@host:port/name")
-    prepare = environment.get("ORDERS_PREPARE_THRESHOLD", "off")
     return Settings(
         database=database,
         name=environment.get("ORDERS_NAME", Settings.name),
         release=environment.get("ORDERS_RELEASE", Settings.release),
         connect_timeout=_whole(environment, "ORDERS_CONNECT_TIMEOUT", Settings.connect_timeout, 2, 60),
         statement_timeout=_whole(environment, "ORDERS_STATEMENT_TIMEOUT", Settings.statement_timeout, 100, 60_000),
-        prepare_threshold=None if prepare == "off" else _whole(environment, "ORDERS_PREPARE_THRESHOLD", 0, 0, 1000),
     )
 
 
