@@ -76,16 +76,23 @@ def test_converged_runs_are_compared() -> None:
     figures = converge.compare(
         {
             converge.PROJECT: [ran(60, {"base": 20, "etcd": 5}), ran(80, {"base": 30, "etcd": 5})],
-            converge.UNPIPELINED: [ran(140, {}), ran(140, {})],
+            converge.UNPIPELINED: [ran(140, {"base": 40}), ran(140, {"base": 40})],
             converge.STOCK: [ran(200, {"base": 60}), ran(220, {"base": 90})],
         }
     )
     rows = {(item.figure, item.peer): (item.value, item.peer_value) for item in figures}
-    assert rows["no-op site.yml, wall", converge.STOCK] == (70, 210)
-    assert rows["no-op site.yml, controller's CPU", converge.UNPIPELINED] == (35, 70)
-    assert rows["no-op site.yml, task executions", None] == (440, None)
+    assert rows["one server of each kind, wall", converge.STOCK] == (70, 210)
+    assert rows["one server of each kind, controller's CPU", converge.UNPIPELINED] == (35, 70)
     assert rows["role base", converge.STOCK] == (25, 75)
+    assert rows["role base", converge.UNPIPELINED] == (25, 40)
     assert rows["role etcd", converge.STOCK] == (5, 0)
+
+
+@pytest.mark.parametrize(("executions", "met"), [(450, True), (451, False)])
+def test_the_whole_run_is_held_to_its_number_of_executions(executions: int, met: bool) -> None:
+    figures = converge.describe(converge.Converged(Sample(60, 30, 50), executions, {}))
+    assert [item.value for item in figures] == [60, 30, executions]
+    assert figures[-1].meets_goal is met
 
 
 def test_the_chosen_server_is_what_the_registry_says() -> None:
