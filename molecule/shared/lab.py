@@ -31,12 +31,23 @@ def run(command: Sequence[str], *, seconds: float = 60, text: str | None = None)
 class Lab:
     """The hosts of the lab, and what a person would do to them."""
 
-    def podman(self, *words: str) -> str:
+    def podman(self, *words: str, text: str | None = None) -> str:
         sudo = [] if os.geteuid() == 0 else ["sudo", "--preserve-env=CONTAINERS_CONF"]
         os.environ["CONTAINERS_CONF"] = str(STATE / "containers.conf")
-        done = run([*sudo, "podman", *words])
+        done = run([*sudo, "podman", *words], text=text)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def inside(self, host: str, script: str, text: str | None = None) -> str:
+        """Run a shell script as root in a host, past its network and its SSH server; return what it printed."""
+        return self.podman("exec", "--interactive", f"nectar-{LAB}-{host}", "sh", "-euc", script, text=text)
+
+    def pause(self, host: str) -> None:
+        """Freeze a host: its kernel goes on accepting connections, and nobody answers them."""
+        self.podman("pause", f"nectar-{LAB}-{host}")
+
+    def unpause(self, host: str) -> None:
+        self.podman("unpause", f"nectar-{LAB}-{host}")
 
     def lose(self, host: str) -> None:
         """Stop a host at once, as a power cut would."""
