@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bench.harness import Sample
+from bench.harness import BenchError, Sample
 from bench.load import ADDRESS, PORT, fill
-from bench.targets import app, converge, inventory
+from bench.targets import addresses, app, converge, inventory
 
 
 def event(kind: str, second: int, **more: object) -> dict[str, Any]:
@@ -131,3 +131,42 @@ def test_the_registry_and_its_peers_list_the_same_hosts(tmp_path: Path) -> None:
     sources = inventory.write_inventories(tmp_path, 12)
     outputs = {way: inventory.list_hosts(way, source, 12).output for way, source in sources.items()}
     assert len({"\n".join(sorted(output.split())) for output in outputs.values()}) == 1
+
+
+def test_addresses_are_of_all_kinds_and_none_is_left_out() -> None:
+    found = addresses.candidates(addresses.CANDIDATES)
+    assert len(set(found)) == addresses.CANDIDATES
+    ports = [port for _, port in found]
+    assert ports.count(addresses.OPEN_PORT) == addresses.CANDIDATES / 2
+    assert ports.count(addresses.DROPPED_PORT) == addresses.CANDIDATES * addresses.DROPPED_PERCENT / 100
+    asked = addresses.endpoints(found, addresses.ENDPOINTS)
+    assert len(asked) == addresses.ENDPOINTS
+    assert sum(len(item["candidates"]) for item in asked) == addresses.CANDIDATES
+
+
+def test_a_wrong_verdict_counts_for_nothing() -> None:
+    found = [("10.64.0.1", addresses.OPEN_PORT), ("10.64.0.2", addresses.DROPPED_PORT)]
+
+    def said(verdict: str) -> dict[str, Any]:
+        given = zip(found, ("reachable", verdict), strict=True)
+        items = [{"address": address, "port": port, "verdict": word} for (address, port), word in given]
+        return {"endpoints": [{"candidates": items}]}
+
+    addresses.check(said("filtered"), found)
+    with pytest.raises(BenchError, match=r"1 verdicts are wrong, the first is .*10\.64\.0\.2"):
+        addresses.check(said("refused"), found)
+
+
+def test_the_loop_is_compared_by_its_slope() -> None:
+    figures = addresses.compare(
+        {
+            addresses.CHOSEN: [Sample(5, 2, 90)],
+            addresses.LOOP: [Sample(220, 100, 60)],
+            addresses.NMAP: [Sample(10, 3, 40)],
+        }
+    )
+    assert {item.figure: (item.value, item.meets_goal) for item in figures if item.goal} == {
+        "10,000 candidates": (5, True),
+        "times faster than wait_for in a loop": (2200, True),
+        "memory": (90, True),
+    }
