@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "shared"))
 
 from client import eventually
-from environment import Environment
+from environment import ELSEWHERE, NOBODY, Environment
+from faults import names
 from lab import Lab
 
 
@@ -32,3 +33,20 @@ def everything_serves(lab: Lab) -> Iterator[None]:
     assert eventually(lab.all_well, 60)
     yield
     assert eventually(lab.all_well, 60)
+
+
+@pytest.fixture(scope="session")
+def wrong_names(lab: Lab, environment: Environment) -> Iterator[None]:
+    """DNS has a stale record for bob, a name with two faces, and a zone that it can't get; until the end, for it takes two plays."""
+    spare, front = environment.spare, {"name": "front", "type": "A"}
+    outside = [{**front, "value": spare(ELSEWHERE), "replace": True}]
+    with names(
+        lab,
+        name_server_extra_records=[
+            {"name": "bob", "type": "A", "value": spare(NOBODY), "replace": True},
+            {**front, "value": environment.virtual_address},
+        ],
+        name_server_views=[{"name": "outside", "clients": [environment.controller], "records": outside}],
+        name_server_zones=[{"name": "broken.test", "primaries": [spare(NOBODY)]}],
+    ):
+        yield

@@ -14,6 +14,9 @@ from lab import STATE, Lab
 
 RESOLVE = "nectar.backend.resolve_address"
 
+# What DNS is made to say for a while: addresses of the environment's network that no server has.
+NOBODY, ELSEWHERE = 201, 202
+
 
 class Environment:
     """What the playbooks know of the lab: servers, deployments, secrets."""

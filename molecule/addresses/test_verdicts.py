@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from environment import Environment, registry
-from faults import Delay, addresses, certificate, foreign_ssh_server, names, paused, rules
+from environment import ELSEWHERE, NOBODY, Environment, registry
+from faults import Delay, addresses, certificate, foreign_ssh_server, paused, rules
 from lab import STATE, Lab
 
-# Addresses of the environment's network that no server has; the first has nobody at all.
-NOBODY, ELSEWHERE, DROPPED, RESET, UNREACHABLE, PROHIBITED, TAKEN, LOSSY = range(201, 209)
+# Addresses of the environment's network that no server has.
+DROPPED, RESET, UNREACHABLE, PROHIBITED, TAKEN, LOSSY = range(203, 209)
 EXPIRED, OTHER_NAME = 8443, 8444
 DELAY = 0.1  # seconds, each way
 
@@ -44,20 +44,6 @@ def verdicts(endpoint: dict[str, Any]) -> dict[str, str]:
     return {one["address"]: one["verdict"] for one in endpoint["candidates"]}
 
 
-def records(environment: Environment) -> dict[str, Any]:
-    """What the name server says for a while: a stale record, a name with two faces, and a zone that it can't get."""
-    spare, front = environment.spare, {"name": "front", "type": "A"}
-    outside = [{**front, "value": spare(ELSEWHERE), "replace": True}]
-    return {
-        "name_server_extra_records": [
-            {"name": "bob", "type": "A", "value": spare(NOBODY), "replace": True},
-            {**front, "value": environment.virtual_address},
-        ],
-        "name_server_views": [{"name": "outside", "clients": [environment.controller], "records": outside}],
-        "name_server_zones": [{"name": "broken.test", "primaries": [spare(NOBODY)]}],
-    }
-
-
 @contextlib.contextmanager
 def all_faults(lab: Lab, environment: Environment) -> Iterator[int]:
     """Make them, on hosts that don't need each other; yield the port of the slow way to the virtual address."""
@@ -75,7 +61,6 @@ def all_faults(lab: Lab, environment: Environment) -> Iterator[int]:
     ]
     with contextlib.ExitStack() as stack:
         enter = stack.enter_context
-        enter(names(lab, **records(environment)))
         enter(addresses(lab, "app2", *map(spare, rejections), spare(TAKEN), spare(ELSEWHERE)))
         enter(rules(lab, "app2", *rejecting))
         enter(addresses(lab, active, spare(LOSSY)))
@@ -144,7 +129,7 @@ def asked_inside(environment: Environment) -> Endpoints:
 
 
 @pytest.fixture(scope="module")
-def seen(lab: Lab, environment: Environment) -> Seen:
+def seen(lab: Lab, environment: Environment, wrong_names: None) -> Seen:
     active, _standby = environment.balancers
     name_servers = [environment.ipv4("ops1")]
     with all_faults(lab, environment) as slow_port:
@@ -222,7 +207,7 @@ def test_broken_ipv6_leaves_ipv4(seen: Seen, environment: Environment) -> None:
 def test_a_server_with_another_host_key_is_the_wrong_one(seen: Seen, environment: Environment) -> None:
     found = seen.candidate("swapped server", environment.ipv4("db3"))
     assert found["verdict"] == "wrong_server"
-    assert found["evidence"]["fingerprint"].startswith("SHA256:")
+    assert found["evidence"]["fingerprint"].startswith("ssh-ed25519 SHA256:")
 
 
 def test_the_registered_address_outlives_a_taken_one(seen: Seen, environment: Environment) -> None:
