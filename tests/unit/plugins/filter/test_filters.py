@@ -9,6 +9,9 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nectar.backend.plugins.filter import (
     alternative_names,
+    connection_plan,
+    connection_refusals,
+    connection_report,
     environment_records,
     firewall_statements,
     leftover_table,
@@ -21,6 +24,9 @@ from ansible_collections.nectar.backend.plugins.filter import (
 
 MODULES = (
     alternative_names,
+    connection_plan,
+    connection_refusals,
+    connection_report,
     environment_records,
     firewall_statements,
     leftover_table,
@@ -36,6 +42,16 @@ ENTRY = {"name": "production", "application": "orders"}
 APPLICATIONS = {"orders": {"secrets": ["key"]}, "plain": {}}
 SERVER = {"name": "lb1", "bind": ["192.0.2.11"], "advertise": "192.0.2.11"}
 ZONE = {"name": "example.org", "records": [], "extra_records": [], "name_servers": ["ns.example.net"], "ttl": 60}
+ENVIRONMENT = {
+    "servers": [{**SERVER, "connect": ["192.0.2.11"]}],
+    "groups": {},
+    "deployments": {},
+    "secrets": {},
+    "primary_name": "primary.example.org",
+    "ports": {"ssh": 22, "https": 443},
+    "ca_files": {},
+}
+DEAD = {"name": "ssh/lb1", "ok": False, "verdict": "filtered", "why": "lb1 does not answer", "candidates": []}
 STEP = {"name": "production", "hosts": ["app1"], "migrate_host": "app1"}
 
 
@@ -47,6 +63,32 @@ STEP = {"name": "production", "hosts": ["app1"], "migrate_host": "app1"}
             [["IP:2001:DB8:0:0::7", "DNS:DB1", "DNS:db1"]],
             ["DNS:db1", "IP:2001:db8::7"],
             id="alternative_names",
+        ),
+        pytest.param(
+            "connection_plan",
+            [ENVIRONMENT, [], [], ["lb1"], "ssh"],
+            {
+                "endpoints": {
+                    "controller": [
+                        {
+                            "name": "ssh/lb1",
+                            "probe": "ssh",
+                            "port": 22,
+                            "candidates": [{"address": "192.0.2.11", "source": "registry"}],
+                            "host_key_alias": "lb1",
+                            "accept": "reachable",
+                        }
+                    ]
+                },
+                "logins": {},
+            },
+            id="connection_plan",
+        ),
+        pytest.param(
+            "connection_refusals",
+            [{"controller": [{"endpoints": [DEAD]}], "lb1": [{"skipped": True}]}, "ssh"],
+            ["ssh/lb1 from controller: filtered: lb1 does not answer"],
+            id="connection_refusals",
         ),
         pytest.param(
             "environment_records",
@@ -129,6 +171,7 @@ def test_a_filter_answers(name: str, arguments: list[Any], expected: object) -> 
     ("name", "arguments", "complaint"),
     [
         pytest.param("alternative_names", [["EMAIL:a"]], "EMAIL:a", id="alternative_names"),
+        pytest.param("connection_plan", [ENVIRONMENT, ["bob"]], "'bob'", id="connection_plan"),
         pytest.param("environment_records", [[{}], "example.org", [], []], "server_name", id="environment_records"),
         pytest.param("zone_files", [{**ZONE, "name_servers": []}, "/zones"], "name_server_names", id="zone_files"),
         pytest.param("firewall_statements", [[{"port": 0}], "ssh"], "port: 0", id="firewall_statements"),
@@ -139,3 +182,10 @@ def test_a_filter_answers(name: str, arguments: list[Any], expected: object) -> 
 def test_a_filter_names_itself_and_what_it_refuses(name: str, arguments: list[Any], complaint: str) -> None:
     with pytest.raises(AnsibleFilterError, match=f"^{name}: .*{complaint}"):
         FILTERS[name](*arguments)
+
+
+def test_connection_report_compares_what_was_found_with_what_is_known() -> None:
+    found = {"controller": [{"endpoints": [{**DEAD, "lookups": []}]}], "lb1": [{"unreachable": True}]}
+    seen = connection_report.connection_report(ENVIRONMENT, found, {"lb1": {}}, hosts=["lb1"], when="now")
+    assert (seen["ok"], seen["problems"][0]) == (False, "ssh/lb1 from controller (unproven)")
+    assert seen["data"]["viewpoints"]["lb1"] is None
