@@ -29,7 +29,7 @@ options:
 EXAMPLES = r"""
 - name: Stop where a server isn't proven
   ansible.builtin.assert:
-    that: ({'controller': [found]} | nectar.backend.connection_refusals('ssh')) == []
+    that: "({'controller': [found]} | nectar.backend.connection_refusals('ssh')) == []"
 """
 
 RETURN = r"""
