@@ -50,7 +50,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: By viewpoint the C(endpoints) and the C(logins) to databases; and the C(paths), each with C(viewpoint), C(endpoint), C(service), C(target) and C(must).
+  description: By viewpoint the C(endpoints) and the C(logins) to databases; and the C(paths), each with C(viewpoint), C(endpoint), C(service),
+    C(target) and C(must).
   type: dict
 """
 
