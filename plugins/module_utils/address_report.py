@@ -8,7 +8,7 @@ import ipaddress
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from ansible_collections.nectar.backend.plugins.module_utils import viewpoint_matrix as matrix
 from ansible_collections.nectar.backend.plugins.module_utils.address_choice import BRIDGES
@@ -45,7 +45,7 @@ class Interface:
     address: ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 
-Results = Mapping[str, Mapping[str, Any] | None]
+Results: TypeAlias = "Mapping[str, Mapping[str, Any] | None]"
 
 
 def merge_results(calls: Mapping[str, Iterable[Mapping[str, Any]]]) -> dict[str, dict[str, Any] | None]:

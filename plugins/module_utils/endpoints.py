@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from ansible_collections.nectar.backend.plugins.module_utils.registry_checks import (
     SWITCH,
@@ -27,8 +27,8 @@ from ansible_collections.nectar.backend.plugins.module_utils.registry_checks imp
     show,
 )
 
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+IPAddress: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
+IPNetwork: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
 PROBES = ("tcp", "tls", "http", "ssh", "postgresql")
 SOURCES = ("registry", "inventory", "facts", "cloud")
@@ -595,7 +595,7 @@ def _names(report: Report, spot: Spot, key: str, names: Sequence[str]) -> tuple[
             report.add(
                 spot, f"services {show(name)} is no service", "_service._protocol.name", f"write _https._tcp.{code}"
             )
-    kept = [code for _, code in encoded if code]
+    kept = [code for _name, code in encoded if code]
     _refuse_repeated(report, spot, key, kept)
     return tuple(dict.fromkeys(kept))
 

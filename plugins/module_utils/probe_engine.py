@@ -9,12 +9,12 @@ import errno
 import os
 import resource
 import select
+import signal
 import socket
-import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ansible_collections.nectar.backend.plugins.module_utils.address_verdicts import Observation, Phase
 from ansible_collections.nectar.backend.plugins.module_utils.endpoints import Candidate, Endpoint, Settings
@@ -63,7 +63,7 @@ class Probe:
         self.connection: socket.socket | None = None
         self.findings: Findings | None = None
         self.talk: Talk[bytes] | None = None
-        self.client: subprocess.Popen[bytes] | None = None
+        self.client: Client | None = None
         self.transcript: Transcript | None = None
         self.outgoing = b""
 
@@ -298,13 +298,9 @@ class Engine:
     def _start_client(self, probe: Probe) -> None:
         probe.state, probe.findings = "talking", Findings()
         probe.transcript = Transcript(probe.endpoint, probe.findings)
-        # run_command would wait for the end.
-        client = probe.client = subprocess.Popen(  # pylint: disable=ansible-bad-function
-            ssh_command(probe.endpoint, probe.candidate), env=client_environment(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
+        client = probe.client = start_client(ssh_command(probe.endpoint, probe.candidate), client_environment())
         self.clients += 1
-        descriptor = client.stderr.fileno() if client.stderr else -1
+        descriptor = client.errors
         os.set_blocking(descriptor, False)
         self.handlers[descriptor] = (self._on_client, probe, descriptor)
         self.epoll.register(descriptor, select.EPOLLIN)
@@ -342,11 +338,9 @@ class Engine:
         probe.state = "over"
         for connection in list(probe.sockets):
             self._drop_socket(probe, connection)
-        if probe.client and probe.client.stderr:
-            self._unwatch(probe.client.stderr.fileno())
-            probe.client.stderr.close()
-            probe.client.kill()
-            probe.client.wait()
+        if probe.client:
+            self._unwatch(probe.client.errors)
+            probe.client.end()
         probe.talk = probe.connection = probe.client = probe.transcript = probe.findings = None
 
     def _drop_socket(self, probe: Probe, connection: socket.socket) -> None:
@@ -369,3 +363,35 @@ def client_environment() -> dict[str, str]:
     """What the SSH client needs of ours: where programs are, and the agent that a login may ask."""
     kept = {key: os.environ[key] for key in ("PATH", "SSH_AUTH_SOCK", "HOME") if key in os.environ}
     return {**ENVIRONMENT, **kept}
+
+
+class Client(NamedTuple):
+    """An SSH client that runs, and where its messages are read."""
+
+    process: int
+    errors: int
+
+    def end(self) -> None:
+        os.close(self.errors)
+        os.kill(self.process, signal.SIGKILL)
+        os.waitpid(self.process, 0)
+
+
+def start_client(command: list[str], environment: Mapping[str, str]) -> Client:
+    """Start it beside the loop, in a session of its own so that it asks no terminal; run_command would wait for its end."""
+    errors, its_errors = os.pipe()
+    try:
+        process = os.posix_spawnp(
+            command[0], command, environment, setsid=True, setsigdef=[signal.SIGPIPE],
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_DUP2, its_errors, 2),
+            ],
+        )  # fmt: skip
+    except OSError:
+        os.close(errors)
+        raise
+    finally:
+        os.close(its_errors)
+    return Client(process, errors)

@@ -93,7 +93,7 @@ class Servers:
         def run() -> None:
             with contextlib.suppress(OSError):
                 while True:
-                    connection, _ = listener.accept()
+                    connection, _peer = listener.accept()
                     threading.Thread(target=handle, args=(connection,), daemon=True).start()
 
         def handle(connection: socket.socket) -> None:
@@ -145,7 +145,7 @@ class Servers:
         listener.listen(0)
         self.listeners.append(listener)
         address = listener.getsockname()
-        for _ in range(2):
+        for _try in range(2):
             waiting = socket.socket()
             waiting.setblocking(False)
             waiting.connect_ex(address)

@@ -143,9 +143,11 @@ def _service_lookups(case: Case) -> list[Lookup]:
         if isinstance(said, str):
             lookups.append(_unanswered(server, SERVICE, "SRV", said))
             continue
-        services = [Service(f"host{n}.nectar.test", port, priority) for n, (_, port, priority) in enumerate(said)]
+        services = [
+            Service(f"host{n}.nectar.test", port, priority) for n, (_address, port, priority) in enumerate(said)
+        ]
         lookups.append(Lookup(server, SERVICE, "SRV", "answered", services=tuple(services)))
-        for service, (address, _, _) in zip(services, said, strict=True):
+        for service, (address, _port, _priority) in zip(services, said, strict=True):
             lookups.append(Lookup(server, service.target, "A", "answered", (address,)))
     return lookups
 

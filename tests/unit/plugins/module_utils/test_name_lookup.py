@@ -68,11 +68,11 @@ class NameServer:
     def serve_tcp(self) -> None:
         while True:
             try:
-                connection, _ = self.tcp.accept()
+                connection, _peer = self.tcp.accept()
             except OSError:
                 return
             with connection:
-                query, _ = dns.query.receive_tcp(connection)
+                query, _time = dns.query.receive_tcp(connection)
                 dns.query.send_tcp(connection, self.answer(query).to_wire(max_size=65_535))
 
     def answer(self, query: dns.message.Message) -> dns.message.Message:
@@ -85,7 +85,7 @@ class NameServer:
             answer.answer.append(dns.rrset.from_text(name, 60, "IN", kind, *records))
         elif name in CODES:
             answer.set_rcode(CODES[name])
-        elif not any(known == name for known, _ in ZONE):
+        elif not any(known == name for known, _type in ZONE):
             answer.set_rcode(dns.rcode.NXDOMAIN)
         return answer
 
@@ -150,7 +150,7 @@ def test_a_closed_port_has_failed(server: NameServer) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
         bound.bind((SERVER, 0))
         server.port = bound.getsockname()[1]
-    outcome, _, detail = answer("alice.test", settings=replace(SETTINGS, timeout=0.3))
+    outcome, _addresses, detail = answer("alice.test", settings=replace(SETTINGS, timeout=0.3))
     assert (outcome, bool(detail)) == ("failed", True)
 
 

@@ -221,7 +221,7 @@ def test_many_are_answered_in_the_order_of_the_questions(servers: Any) -> None:
 
 
 def test_all_of_them_are_waited_for_together(servers: Any) -> None:
-    pairs = [(endpoint("tls"), Candidate(LOOPBACK, servers.silent())) for _ in range(20)]
+    pairs = [(endpoint("tls"), Candidate(LOOPBACK, servers.silent())) for _number in range(20)]
     began = time.monotonic()
     assert all(item.timed_out for item in probe_all(pairs, QUICK))
     assert time.monotonic() - began < 20 * QUICK.timeout / 2

@@ -23,7 +23,6 @@ from ansible_collections.nectar.backend.plugins.module_utils.probe_postgresql im
     talk_postgresql,
 )
 
-Answer = bytes | Callable[[bytes], bytes]
 ALICE = Endpoint(name="it", probe="postgresql", port=5432, tls=False, user="alice", password="secret", role="primary")
 
 
@@ -65,7 +64,9 @@ class Verifier:
         return authentication(12, b"v=" + base64.b64encode(hmac.digest(key, signed, "sha256")))
 
 
-def play(endpoint: Endpoint, answers: Iterable[Answer], piece: int = 65_536) -> tuple[Findings, list[bytes], str]:
+def play(
+    endpoint: Endpoint, answers: Iterable[bytes | Callable[[bytes], bytes]], piece: int = 65_536
+) -> tuple[Findings, list[bytes], str]:
     """Let a server answer in pieces of a size; what was found, what was said, and how it ended."""
     findings, said = Findings(), []
     talk = talk_postgresql(endpoint, findings)
@@ -84,7 +85,7 @@ def play(endpoint: Endpoint, answers: Iterable[Answer], piece: int = 65_536) -> 
     raise AssertionError("the probe goes on after the end")
 
 
-def login(password: str = "secret") -> list[Answer]:
+def login(password: str = "secret") -> list[bytes | Callable[[bytes], bytes]]:
     verifier = Verifier(password)
     return [SASL, verifier.challenge, verifier.signature]
 
@@ -95,7 +96,7 @@ def test_a_login_proves_the_server_and_a_query_its_role(piece: int, row: str, ro
     verifier = Verifier("secret")
     # A pooler may still say what the server was before a failover: what the query says counts.
     welcome = authentication(0) + parameter("in_hot_standby", "off") + message(b"K", b"\0" * 8) + READY
-    answers: list[Answer] = [
+    answers: list[bytes | Callable[[bytes], bytes]] = [
         SASL, verifier.challenge, lambda said: verifier.signature(said) + welcome,
         message(b"T", b"\0\1") + ROW[row] + DONE + READY,
     ]  # fmt: skip
@@ -109,7 +110,7 @@ def test_a_login_proves_the_server_and_a_query_its_role(piece: int, row: str, ro
 
 def test_what_is_not_answered_by_a_query_is_taken_from_the_login() -> None:
     welcome = authentication(0) + parameter("in_hot_standby", "on") + READY
-    findings, _, _ = play(ALICE, [welcome, DONE + READY])
+    findings, _said, _ended = play(ALICE, [welcome, DONE + READY])
     assert (findings.role, findings.authenticated) == ("replica", False)
 
 
@@ -122,8 +123,8 @@ def test_what_is_not_answered_by_a_query_is_taken_from_the_login() -> None:
         pytest.param([authentication(0) + READY, error("42501", "no")], "42501", id="the query is forbidden"),
     ],
 )
-def test_the_server_s_own_word_for_an_error_is_kept(answers: list[Answer], code: str) -> None:
-    findings, _, ended = play(ALICE, answers)
+def test_the_server_s_own_word_for_an_error_is_kept(answers: list[bytes | Callable[[bytes], bytes]], code: str) -> None:
+    findings, _said, ended = play(ALICE, answers)
     assert (findings.error_code, findings.phase, ended) == (code, Phase.ANSWER, "")
     assert findings.detail
 
@@ -140,7 +141,7 @@ def test_the_server_s_own_word_for_an_error_is_kept(answers: list[Answer], code:
         pytest.param([SASL[:7]], "EOF", id="breaks off"),
     ],
 )
-def test_who_breaks_the_protocol_is_not_believed(answers: list[Answer], detail: str) -> None:
+def test_who_breaks_the_protocol_is_not_believed(answers: list[bytes | Callable[[bytes], bytes]], detail: str) -> None:
     findings, said, ended = play(ALICE, answers)
     assert (ended, findings.role, findings.authenticated) == (detail, "", False)
     assert not any(b"secret" in octets for octets in said)
@@ -155,7 +156,7 @@ def test_a_password_that_is_wanted_and_missing_is_said() -> None:
 
 def test_without_anybody_to_log_in_as_only_the_protocol_is_looked_at() -> None:
     nobody: dict[str, Any] = {"name": "it", "probe": "postgresql", "port": 1, "tls": False}
-    findings, said, _ = play(Endpoint(**nobody), [b"N"])
+    findings, said, _ended = play(Endpoint(**nobody), [b"N"])
     assert (findings.phase, said[0]) == (Phase.DONE, struct.pack("!II", 8, 80877103))
 
 

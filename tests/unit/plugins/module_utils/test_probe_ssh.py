@@ -109,7 +109,7 @@ def test_openssh_understands_the_command_and_knows_the_given_key_alone() -> None
     command = ssh_command(endpoint, Candidate("2001:db8::1", 2222))
     shown = subprocess.run([command[0], "-G", *command[1:]], capture_output=True, text=True, check=True).stdout
     settings = [line.partition(" ") for line in shown.lower().splitlines()]
-    known = {key: value for key, _, value in settings}
+    known = {key: value for key, _equals, value in settings}
     assert known["hostname"] == "2001:db8::1"
     assert known["port"] == "2222"
     assert known["user"] == "operator"
