@@ -9,12 +9,12 @@ import errno
 import os
 import resource
 import select
-import signal
 import socket
+import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ansible_collections.nectar.backend.plugins.module_utils.address_verdicts import Observation, Phase
 from ansible_collections.nectar.backend.plugins.module_utils.endpoints import Candidate, Endpoint, Settings
@@ -298,7 +298,7 @@ class Engine:
     def _start_client(self, probe: Probe) -> None:
         probe.state, probe.findings = "talking", Findings()
         probe.transcript = Transcript(probe.endpoint, probe.findings)
-        client = probe.client = start_client(ssh_command(probe.endpoint, probe.candidate), client_environment())
+        client = probe.client = Client(ssh_command(probe.endpoint, probe.candidate), client_environment())
         self.clients += 1
         descriptor = client.errors
         os.set_blocking(descriptor, False)
@@ -365,33 +365,18 @@ def client_environment() -> dict[str, str]:
     return {**ENVIRONMENT, **kept}
 
 
-class Client(NamedTuple):
-    """An SSH client that runs, and where its messages are read."""
+class Client(subprocess.Popen[bytes]):
+    """An SSH client beside the loop, in a session of its own so that it asks no terminal; run_command would wait for its end."""
 
-    process: int
-    errors: int
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        super().__init__(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            start_new_session=True,
+        )  # fmt: skip
+        self.errors = self.stderr.fileno() if self.stderr else -1
 
     def end(self) -> None:
-        os.close(self.errors)
-        os.kill(self.process, signal.SIGKILL)
-        os.waitpid(self.process, 0)
-
-
-def start_client(command: list[str], environment: Mapping[str, str]) -> Client:
-    """Start it beside the loop, in a session of its own so that it asks no terminal; run_command would wait for its end."""
-    errors, its_errors = os.pipe()
-    try:
-        process = os.posix_spawnp(
-            command[0], command, environment, setsid=True, setsigdef=[signal.SIGPIPE],
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-                (os.POSIX_SPAWN_DUP2, its_errors, 2),
-            ],
-        )  # fmt: skip
-    except OSError:
-        os.close(errors)
-        raise
-    finally:
-        os.close(its_errors)
-    return Client(process, errors)
+        if self.stderr:
+            self.stderr.close()
+        self.kill()
+        self.wait()
