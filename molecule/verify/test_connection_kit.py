@@ -28,7 +28,9 @@ def make_kit(inventory_words: list[str], *words: str) -> subprocess.CompletedPro
     """Make alice's kit as a person would."""
     command = ["ansible-playbook", *inventory_words, "playbooks/kit.yml", "-e", "member=alice", *words]
     plain = {**os.environ, "ANSIBLE_FORCE_COLOR": "false"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=plain, timeout=300)
+    # Molecule's settings print what failed elsewhere than the rest.
+    both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.run(command, **both, text=True, check=False, cwd=ROOT, env=plain, timeout=300)
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -77,6 +79,7 @@ def test_a_kit_that_does_not_connect_is_kept_back(
     told = " ".join(told.split())
     assert "is not handed over" in told, refused.stdout[-8000:]
     assert f"FAILED ssh {servers[-1]['name']} another server answers" in told, refused.stdout[-8000:]
-    assert "elsewhere.test" in told
+    # Where one server does everything, its key already refuses the way to the database.
+    assert "elsewhere.test" in told or len(servers) == 1, refused.stdout[-8000:]
     assert no_draft.is_dir()
     assert content(kit) == before
