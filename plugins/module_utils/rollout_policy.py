@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.nectar.backend.plugins.module_utils import gate_window
 from ansible_collections.nectar.backend.plugins.module_utils.gates import (
     GATES,
     GateError,
@@ -89,6 +90,7 @@ def _no_fields(spec: Mapping[str, Any], field: str) -> list[str]:
 
 # Each gate says itself what its entry may hold.
 CHECKS: dict[str, Check] = {
+    "window": gate_window.check,
     "http": _any_fields,
     "compare": _any_fields,
 }
