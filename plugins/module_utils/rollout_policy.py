@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.nectar.backend.plugins.module_utils import gate_window
+from ansible_collections.nectar.backend.plugins.module_utils import gate_compare, gate_http, gate_window
 from ansible_collections.nectar.backend.plugins.module_utils.gates import (
     GATES,
     GateError,
@@ -80,10 +80,6 @@ STEP_FIELDS = {
 DEFAULT_BAKE = 30
 
 
-def _any_fields(spec: Mapping[str, Any], field: str) -> list[str]:
-    return []
-
-
 def _no_fields(spec: Mapping[str, Any], field: str) -> list[str]:
     return check_fields(spec, field, {})
 
@@ -91,8 +87,8 @@ def _no_fields(spec: Mapping[str, Any], field: str) -> list[str]:
 # Each gate says itself what its entry may hold.
 CHECKS: dict[str, Check] = {
     "window": gate_window.check,
-    "http": _any_fields,
-    "compare": _any_fields,
+    "http": gate_http.check,
+    "compare": gate_compare.check,
 }
 
 
