@@ -115,6 +115,11 @@ def settle(verdict: Verdict, waited: float, deadline: float) -> Verdict:
     return verdict
 
 
+def silent(gate: str, source: str, error: str) -> Verdict:
+    """The verdict where a source that the environment declares doesn't answer."""
+    return Verdict(gate, HOLD, f"{source} is silent: {error}", {"silent": source})
+
+
 def is_deadline(value: object) -> bool:
     return is_number(value) and isinstance(value, int) and 0 <= value <= LONGEST_DEADLINE
 
@@ -158,6 +163,12 @@ def instant(value: object) -> float | None:
     except ValueError:
         return None
     return moment.timestamp() if moment.tzinfo else None
+
+
+def says_when(value: object) -> str:
+    """A time as people read it, whatever it was written as."""
+    seconds = instant(value)
+    return str(value) if seconds is None else moment(seconds)
 
 
 def moment(seconds: float) -> str:

@@ -8,11 +8,21 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.nectar.backend.plugins.module_utils import gate_compare, gate_http, gate_window
+from ansible_collections.nectar.backend.plugins.module_utils import (
+    gate_approval,
+    gate_capacity,
+    gate_command,
+    gate_compare,
+    gate_database,
+    gate_freeze,
+    gate_http,
+    gate_lease,
+    gate_prometheus,
+    gate_window,
+)
 from ansible_collections.nectar.backend.plugins.module_utils.gates import (
     GATES,
     GateError,
-    check_fields,
     flaw,
     flaws,
 )
@@ -80,13 +90,16 @@ STEP_FIELDS = {
 DEFAULT_BAKE = 30
 
 
-def _no_fields(spec: Mapping[str, Any], field: str) -> list[str]:
-    return check_fields(spec, field, {})
-
-
 # Each gate says itself what its entry may hold.
-CHECKS: dict[str, Check] = {
+CHECKS: Mapping[str, Check] = {
+    "lease": gate_lease.check,
+    "freeze": gate_freeze.check,
     "window": gate_window.check,
+    "approval": gate_approval.check,
+    "capacity": gate_capacity.check,
+    "database": gate_database.check,
+    "prometheus": gate_prometheus.check,
+    "command": gate_command.check,
     "http": gate_http.check,
     "compare": gate_compare.check,
 }
@@ -149,7 +162,7 @@ def _check_shadow(report: Report, field: str, name: object) -> None:
 def _check_gate(name: object, spec: object, field: str) -> list[str]:
     known = GATES.get(str(name))
     if known and (spec is None or isinstance(spec, dict)):
-        return CHECKS.get(str(name), _no_fields)(spec or {}, f"{field}.{name}")
+        return CHECKS[str(name)](spec or {}, f"{field}.{name}")
     if known is None:
         report = Report()
         remedy = report.suggest(name, GATES, "take it out")
