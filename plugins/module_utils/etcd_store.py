@@ -113,6 +113,17 @@ def read_all(prefix: str, keys_only: bool = False) -> Request:
     return {"request_range": {**request, **({"keys_only": True} if keys_only else {})}}
 
 
+def effects(orders: Sequence[Request]) -> dict[str, Any]:
+    """Return the values that orders leave behind, by key; nothing for what they delete."""
+    left: dict[str, Any] = {}
+    for order in orders:
+        if written := order.get("request_put"):
+            left[decode(written["key"])] = json.loads(decode(written["value"]))
+        elif deleted := order.get("request_delete_range"):
+            left[decode(deleted["key"])] = None
+    return left
+
+
 def parse_entry(data: Mapping[str, Any]) -> Entry:
     """Read one key of an answer; the gateway writes 64-bit numbers as text and leaves out what is empty."""
     text = decode(data.get("value", ""))

@@ -230,6 +230,11 @@ def parse_environment(keys: Keys, outcome: Outcome) -> tuple[Value | None, dict[
     return freeze, known
 
 
+def raw_values(outcome: Outcome) -> dict[str, Any]:
+    """Return what was read by key."""
+    return {entry.key: entry.value for entries in outcome.found for entry in entries}
+
+
 def _note(known: Known, kind: str, entry: Entry, rest: Sequence[str]) -> None:
     if kind == "lease":
         known.lease = lease_of(entry)
@@ -306,8 +311,7 @@ def write_change(
     if change.good is not None:
         orders += _good_orders(keys, change, known, now)
     if change.bad is not None:
-        kept = {key: value for key, value in change.bad.items() if key != "revision"}
-        orders.append(put(keys.of("bad", name, str(change.bad["revision"])), {**kept, "since": stamp(now)}))
+        orders.append(_bad_order(keys, name, change.bad, known, now))
     if change.finished is not None:
         orders += _finish_orders(keys, change, known, now, history)
     if change.approval is not None:
@@ -329,6 +333,15 @@ def _held(change: Change, known: Known) -> Lease:
             f"not {change.token}. Nothing was written"
         )
     return known.lease
+
+
+def _bad_order(keys: Keys, name: str, bad: Mapping[str, Any], known: Known, now: datetime) -> Request:
+    revision = str(bad["revision"])
+    mark = {key: value for key, value in bad.items() if key != "revision"}
+    before = dict(known.bad.get(revision, {}))
+    marked = before.pop("since", stamp(now))
+    since = marked if before == mark else stamp(now)
+    return put(keys.of("bad", name, revision), {**mark, "since": since})
 
 
 def _good_orders(keys: Keys, change: Change, known: Known, now: datetime) -> list[Request]:
