@@ -61,7 +61,8 @@ def environments(empty: Path) -> dict[str, dict[str, str]]:
         "ANSIBLE_INVENTORY_ENABLED": "nectar.backend.members",
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")} | common
-    ours = inherited | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    callbacks = {"ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.timer,nectar.backend.preload"}
+    ours = inherited | callbacks | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     return {
         PROJECT: ours,
         UNPIPELINED: ours | {"ANSIBLE_PIPELINING": "false"},
