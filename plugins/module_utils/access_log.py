@@ -8,7 +8,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime, tzinfo
 from math import ceil, log2
 from typing import Any
 
@@ -49,8 +48,8 @@ class Counts:
 
     requests: int = 0
     errors: int = 0
-    # Errors that came right after another one are one burst.
-    bursts: int = 0
+    # The sum of the squares of how many errors came in a row: it tells bursts from as many errors one by one.
+    run_squares: int = 0
     retries: int = 0
     redispatches: int = 0
     connection_errors: int = 0
@@ -159,9 +158,6 @@ def counter_rise(before: Mapping[str, int], after: Mapping[str, int]) -> dict[st
     return None if min(rise.values()) < 0 else rise
 
 
-def count_by_hour(requests: Iterable[Request], deployment: str, zone: tzinfo = UTC) -> dict[int, int]:
-    """Requests by hour of the day in a time zone: what an off-peak window is proposed from."""
-    hours = Counter(
-        datetime.fromtimestamp(request.time, zone).hour for request in requests if request.deployment == deployment
-    )
-    return {hour: hours.get(hour, 0) for hour in range(24)}
+def count_by_hour(requests: Iterable[Request], deployment: str) -> dict[int, int]:
+    """A deployment's requests by hour since 1970: what an off-peak window is proposed from."""
+    return dict(Counter(int(request.time // 3600) for request in requests if request.deployment == deployment))

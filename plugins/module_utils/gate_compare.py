@@ -58,8 +58,6 @@ SERIES_ALPHA = 0.002
 LEAST_LIMIT = 0.01
 # Earlier than that, the old release's first request may just be to come.
 ALONE_REQUESTS = 20
-# How much errors in a burst are discounted at most: a release that always fails has to be found, too.
-MOST_BURSTY = 6.0
 BEFORE = "before"
 UNLIKELY = -700.0
 
@@ -156,9 +154,9 @@ def judge(
 def judge_as(rule: Comparison, arms: Mapping[str, Counts], seconds: float | None, final: bool) -> Verdict:
     canary, baseline = arms.get(CANARY, Counts()), arms.get(BASELINE, Counts())
     alone = not baseline.requests and canary.requests >= ALONE_REQUESTS
-    findings = [_judge_alone(rule, canary, arms) if alone else _judge_errors(rule, canary, baseline)]
+    findings = [_judge_alone(rule, canary, arms) if alone else judge_errors(rule, canary, baseline)]
     if rule.latency:
-        findings.append(_judge_latency(rule, canary, baseline))
+        findings.append(judge_latency(rule, canary, baseline))
     evidence: dict[str, Any] = {
         "requests": {CANARY: canary.requests, BASELINE: baseline.requests},
         "errors": {CANARY: canary.errors, BASELINE: baseline.errors},
@@ -192,11 +190,11 @@ def worst_points(canary: Counts, baseline: Counts) -> float:
     return 100 * (highest - rate_bound(baseline.errors, baseline.requests, PASSED_WRONGLY / 2, upper=False))
 
 
-def _judge_errors(rule: Comparison, canary: Counts, baseline: Counts) -> Finding:
+def judge_errors(rule: Comparison, canary: Counts, baseline: Counts) -> Finding:
     share = canary.requests / max(1, canary.requests + baseline.requests)
     found = log_evidence(canary.errors, canary.errors + baseline.errors, share)
     if found > 0:
-        found /= burst_factor(canary.errors, canary.bursts, canary.requests, MOST_BURSTY)
+        found /= burst_factor(canary.errors, canary.run_squares, canary.requests)
     says = (
         f"{canary.errors} errors in {canary.requests} requests ({canary.rate:.1%}) against "
         f"{baseline.errors} in {baseline.requests} ({baseline.rate:.1%})"
@@ -212,13 +210,13 @@ def _judge_alone(rule: Comparison, canary: Counts, arms: Mapping[str, Counts]) -
         limit = max(limit, rate_bound(before.errors, before.requests, rule.alpha, upper=True))
     found = log_evidence_against(canary.errors, canary.requests, limit)
     if found > 0:
-        found /= burst_factor(canary.errors, canary.bursts, canary.requests, MOST_BURSTY)
+        found /= burst_factor(canary.errors, canary.run_squares, canary.requests)
     says = f"{canary.errors} errors in {canary.requests} requests ({canary.rate:.1%}), with none beside it, where {limit:.1%} is the limit"
     minded = 100 * (canary.rate - limit) >= rule.error_points
     return Finding("errors", found, log(1 / (rule.alpha * ERRORS_PART)), minded, says)
 
 
-def _judge_latency(rule: Comparison, canary: Counts, baseline: Counts) -> Finding:
+def judge_latency(rule: Comparison, canary: Counts, baseline: Counts) -> Finding:
     slower = [
         (percent, percentile(canary.latency, percent), percentile(baseline.latency, percent))
         for percent in rule.percentiles
@@ -227,16 +225,13 @@ def _judge_latency(rule: Comparison, canary: Counts, baseline: Counts) -> Findin
     minded = theirs > 0 and ours >= theirs * (1 + rule.latency_increase / 100)
     minded = minded and ours - theirs >= rule.latency_milliseconds
     says = f"{percent:g} % of answers within {ours:.0f} ms against {theirs:.0f} ms"
-    found = _latency_evidence(canary.latency, baseline.latency)
+    answers, others = sum(canary.latency.values()), sum(baseline.latency.values())
+    found = latency_evidence(canary.latency, baseline.latency, answers / max(1, answers + others))
     return Finding("latency", found, log(1 / (rule.alpha * LATENCY_PART)), minded, says)
 
 
-def _latency_evidence(canary: Mapping[int, int], baseline: Mapping[int, int]) -> float:
-    """The mean, over all bounds of latency, of the evidence that the canary exceeds that bound more often."""
-    ours, theirs = sum(canary.values()), sum(baseline.values())
-    if not ours or not theirs:
-        return 0.0
-    share = ours / (ours + theirs)
+def latency_evidence(canary: Mapping[int, int], baseline: Mapping[int, int], share: float) -> float:
+    """The logarithm of the mean, over all bounds of latency, of the evidence that the canary exceeds that bound more often."""
     logs: list[float] = []
     hits = events = 0
     last = LAST_BUCKET
@@ -264,18 +259,20 @@ class _Arm:
     """One arm while it is counted."""
 
     def __init__(self) -> None:
-        self.requests = self.errors = self.bursts = self.retries = self.redispatches = self.connection_errors = 0
+        self.requests = self.errors = self.run_squares = self.retries = self.redispatches = self.connection_errors = 0
         self.latency: dict[int, int] = {}
-        self.reset = self.failing = False
+        self.reset = False
+        # Errors in a row, until now.
+        self.run = 0
 
     def fail(self) -> None:
         self.errors += 1
-        self.bursts += not self.failing
-        self.failing = True
+        self.run_squares += 2 * self.run + 1
+        self.run += 1
 
     def counts(self) -> Counts:
         return Counts(
-            self.requests, self.errors, self.bursts, self.retries, self.redispatches, self.connection_errors,
+            self.requests, self.errors, self.run_squares, self.retries, self.redispatches, self.connection_errors,
             dict(self.latency), self.reset,
         )  # fmt: skip
 
@@ -309,7 +306,7 @@ class Watch:
             counted.fail()
             counted.connection_errors += request.status == 503 and request.state[:2] in ("SC", "sC")
             return
-        counted.failing = False
+        counted.run = 0
         if request.milliseconds is not None:
             bucket = bucket_of(request.milliseconds)
             counted.latency[bucket] = counted.latency.get(bucket, 0) + 1

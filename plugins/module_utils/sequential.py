@@ -18,6 +18,12 @@ ODDS: tuple[tuple[float, float], ...] = ((1.5, 0.1), (2.5, 0.2), (5.0, 0.45), (4
 STAKES = tuple((log(ratio), ratio - 1, log(stake)) for ratio, stake in ODDS)
 # The exact null distribution of a rank sum is counted up to this many points; beyond it the normal one is close.
 EXACT_POINTS = 40
+# Requests that are taken for granted before the first one, so that a burst right at the start is seen as one.
+UNSEEN_REQUESTS = 5
+# What chance alone makes of a few independent events.
+BURST_SLACK = 0.2
+# One that fails only after many good requests has to be found, too.
+MOST_BURSTY = 10.0
 HALVINGS = 40
 
 
@@ -48,15 +54,16 @@ def add_logs(terms: Sequence[float]) -> float:
     return top + log(sum(exp(term - top) for term in terms)) if top > -inf else -inf
 
 
-def burst_factor(events: int, bursts: int, requests: int, most: float) -> float:
+def burst_factor(events: int, squares: int, requests: int) -> float:
     """By how much events that come one right after another count less than independent ones, at least 1.
 
-    Independent events follow each other by chance, so that a release that always fails isn't discounted.
+    `squares` is the sum of the squares of how many came in a row: by it, bursts make a count's variance grow. Independent
+    events follow each other by chance, too, the more the more there are: a release that always fails is discounted little.
     """
-    if not bursts:
+    if not events:
         return 1.0
-    length = events / bursts * (1 - events / requests)
-    return min(most, max(1.0, 2 * (length - 0.1) - 1))
+    rate = events / (requests + UNSEEN_REQUESTS)
+    return min(MOST_BURSTY, max(1.0, squares / events * (1 - rate) / (1 + rate) - BURST_SLACK))
 
 
 def rate_bound(events: int, requests: int, alpha: float, *, upper: bool) -> float:

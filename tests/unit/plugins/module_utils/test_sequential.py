@@ -66,18 +66,18 @@ def test_sums_of_logarithms_stand_what_floats_do_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "bursts", "requests", "expected"),
+    ("events", "squares", "requests", "expected"),
     [
         pytest.param(0, 0, 100, 1.0, id="nothing went wrong"),
         pytest.param(10, 10, 1000, 1.0, id="one by one"),
-        pytest.param(100, 95, 2000, 1.0, id="two in a row, as chance has it"),
-        pytest.param(20, 5, 10_000, 6.0, id="four in a row"),
-        pytest.param(20, 10, 10_000, 2.796, id="two in a row, always"),
-        pytest.param(100, 1, 100, 1.0, id="all of them"),
+        pytest.param(13, 15, 260, 1.0, id="two in a row, as chance has it"),
+        pytest.param(20, 40, 10_000, 1.79, id="two in a row, always"),
+        pytest.param(20, 400, 10_000, 10.0, id="all in a row"),
+        pytest.param(15, 225, 15, 1.94, id="all failed, from the start"),
     ],
 )
-def test_bursts_count_less(events: int, bursts: int, requests: int, expected: float) -> None:
-    assert burst_factor(events, bursts, requests, most=6.0) == pytest.approx(expected, abs=0.01)
+def test_bursts_count_less(events: int, squares: int, requests: int, expected: float) -> None:
+    assert burst_factor(events, squares, requests) == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.parametrize(
