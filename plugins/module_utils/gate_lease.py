@@ -21,10 +21,10 @@ GATE = "lease"
 
 @dataclass(frozen=True)
 class LeaseFacts:
-    """The lease in etcd with the revision at which it was taken, and the token of the rollout that asks, if it took one."""
+    """The lease in etcd with its token, and the token of the rollout that asks, if it took one."""
 
     lease: Mapping[str, Any] | None
-    revision: int | None
+    held: int | None
     token: int | None
 
 
@@ -35,7 +35,7 @@ def check(spec: Mapping[str, Any], field: str) -> list[str]:
 
 def judge(spec: Mapping[str, Any], facts: LeaseFacts) -> Verdict:
     """Say whether the lease is the asker's; without a token, whether it is free."""
-    evidence = {"token": facts.token, "revision": facts.revision}
+    evidence = {"token": facts.token, "held": facts.held}
     if facts.lease is None:
         if not facts.token:
             return Verdict(GATE, PASS, "nobody holds the lease", evidence)
@@ -44,7 +44,7 @@ def judge(spec: Mapping[str, Any], facts: LeaseFacts) -> Verdict:
     evidence |= {name: facts.lease.get(name) for name in ("person", "controller", "since")}
     if not facts.token:
         return Verdict(GATE, HOLD, holder, evidence)
-    if facts.token == facts.revision:
+    if facts.token == facts.held:
         return Verdict(GATE, PASS, f"the lease with token {facts.token} is held", evidence)
     return Verdict(GATE, FAIL, f"the lease with token {facts.token} was lost, and {holder}", evidence)
 

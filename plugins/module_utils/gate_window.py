@@ -15,6 +15,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from ansible_collections.nectar.backend.plugins.module_utils.cron import (
+    HORIZON_DAYS,
     Cron,
     CronError,
     last_time,
@@ -48,7 +49,7 @@ SHUT = (FINISH_STEP, HOLD, FALL_BACK)
 DURATION = re.compile(r"(?=[0-9])(?:([0-9]{1,3})d)?(?:([0-9]{1,4})h)?(?:([0-9]{1,5})m)?")
 LONGEST_DAYS = 366
 # How often the answer may turn before what comes then counts as never.
-MOST_TURNS = 1000
+MOST_TURNS = 300
 
 
 def _is_shut(value: object) -> bool:
@@ -251,11 +252,12 @@ def _runs_over(windows: Sequence[Window], began: float | None, at: datetime.date
 
 def _change(windows: Sequence[Window], at: datetime.datetime, *, to_open: bool) -> datetime.datetime | None:
     """The first instant from `at` on at which changes are possible, or are no more."""
+    horizon = at + datetime.timedelta(days=HORIZON_DAYS)
     for _turn in range(MOST_TURNS):
         if (_shut_by(windows, at) is None) == to_open:
             return at
         turn = _next_turn(windows, at)
-        if turn is None:
+        if turn is None or turn > horizon:
             return None
         at = turn
     return None

@@ -12,7 +12,7 @@ LEASE = {"person": "bob", "controller": "laptop", "since": 60, "why": "a release
 
 
 @pytest.mark.parametrize(
-    ("lease", "revision", "token", "verdict", "reason"),
+    ("lease", "held", "token", "verdict", "reason"),
     [
         pytest.param(LEASE, 7, 7, "pass", "the lease with token 7 is held", id="held"),
         pytest.param(None, None, 7, "fail", "the lease with token 7 has ended or was broken", id="ended"),
@@ -31,10 +31,8 @@ LEASE = {"person": "bob", "controller": "laptop", "since": 60, "why": "a release
         ),
     ],
 )
-def test_judge(
-    lease: dict[str, Any] | None, revision: int | None, token: int | None, verdict: str, reason: str
-) -> None:
-    found = judge({}, LeaseFacts(lease, revision, token))
+def test_judge(lease: dict[str, Any] | None, held: int | None, token: int | None, verdict: str, reason: str) -> None:
+    found = judge({}, LeaseFacts(lease, held, token))
     assert (found.verdict, found.reason) == (verdict, reason)
 
 
