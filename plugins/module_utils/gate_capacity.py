@@ -77,7 +77,7 @@ def judge(spec: Mapping[str, Any], facts: CapacityFacts) -> Verdict:
         lacks += _lack_of_memory(host, rooms[host], reserve)
     if lacks:
         return Verdict(GATE, HOLD, "; ".join(lacks), evidence)
-    reason = f"{len(serving)} of {len(facts.hosts)} servers serve, and {', '.join(facts.step)} have room"
+    reason = f"{len(serving)} of {len(facts.hosts)} servers serve, and there is room on {', '.join(facts.step)}"
     return Verdict(GATE, PASS, reason, evidence)
 
 

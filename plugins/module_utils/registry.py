@@ -45,6 +45,11 @@ from ansible_collections.nectar.backend.plugins.module_utils.registry_checks imp
     normalise,
     show,
 )
+from ansible_collections.nectar.backend.plugins.module_utils.registry_rollout import (
+    ROLLOUT,
+    merge_rollout,
+    read_rollout,
+)
 from ansible_collections.nectar.backend.plugins.module_utils.registry_servers import Known, Server, ServerReader
 
 SERVER_SECTIONS = ("network_ipv4", "network_ipv6", "virtual_addresses", "extra_groups", "servers", "host_keys_file")
@@ -103,6 +108,7 @@ DEPLOYMENT_FIELDS = {
     "servers": TEXTS,
     "environment": MAPPING,
     "workers": COUNT,
+    "rollout": ROLLOUT,
     "server_name": Field(is_dns_name, "a DNS name in lower case", "write it as app.example.org"),
     "database": Field(
         is_identifier,
@@ -114,7 +120,7 @@ DEPLOYMENT_FIELDS = {
     ),
 }
 MEMBER_FIELDS = {**DEPLOYMENT_FIELDS, "full_name": TEXT, "login": TEXT, "admin": SWITCH, "keys": TEXTS}
-DEFAULT_FIELDS = {name: DEPLOYMENT_FIELDS[name] for name in ("application", "servers", "environment")}
+DEFAULT_FIELDS = {name: DEPLOYMENT_FIELDS[name] for name in ("application", "servers", "environment", "rollout")}
 
 
 @dataclass(frozen=True)
@@ -299,12 +305,13 @@ class MemberReader:
 
     def _defaults(self, data: Mapping[str, Any]) -> dict[str, Any]:
         if data.get("defaults") is None:
-            return {"environment": {}}
+            return {"environment": {}, "rollout": {}}
         spot = Spot(("defaults",), "defaults")
         fields = check_entry(self.report, spot, data["defaults"], DEFAULT_FIELDS)
         fields["environment"] = read_environment(
             self.report, spot.at("environment"), fields.get("environment", {}), None
         )
+        fields["rollout"] = read_rollout(self.report, spot, fields)
         if "application" in fields:
             self._check_application(spot.at("application"), fields["application"])
         if "servers" in fields:
@@ -469,6 +476,7 @@ class MemberReader:
             "ports": self._ports(spot, fields, number),
             "environment": self._environment(spot, fields, application),
             **({"workers": fields["workers"]} if "workers" in fields else {}),
+            **self._rollout(spot, fields, application),
         }
         return fields
 
@@ -564,6 +572,10 @@ class MemberReader:
             return common
         secrets = self.applications.get(application, {}).get("secrets")
         return {**common, **read_environment(self.report, spot.at("environment"), fields["environment"], secrets)}
+
+    def _rollout(self, spot: Spot, fields: Mapping[str, Any], application: str) -> dict[str, Any]:
+        own = read_rollout(self.report, spot, fields)
+        return merge_rollout(self.defaults["rollout"], self.applications.get(application, {}).get("rollout", {}), own)
 
 
 def _remains(name: str, number: int, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,11 @@ from ansible_collections.nectar.backend.plugins.module_utils.registry_checks imp
     mebibytes,
     show,
 )
+from ansible_collections.nectar.backend.plugins.module_utils.registry_rollout import (
+    ROLLOUT,
+    merge_rollout,
+    read_rollout,
+)
 
 PLACEHOLDERS = (
     "name", "address", "port", "server_name", "url", "shared", "release", "workers", "threads", "worker_timeout",
@@ -77,6 +82,7 @@ FIELDS = {
     "health_path": URL_PATH,
     "ready_path": URL_PATH,
     "environment": MAPPING,
+    "rollout": ROLLOUT,
     "secrets": Field(_is_slugs, "a list of names of a-z, 0-9 and _", "write it as [admin_password]"),
     "shared_paths": Field(
         _is_inner_paths,
@@ -117,6 +123,7 @@ def _application(report: Report, name: object, entry: object, absolute: Callable
         "environment": read_environment(report, spot.at("environment"), fields.get("environment", {}), secrets),
         "secrets": secrets,
         "shared_paths": fields.get("shared_paths", []),
+        **merge_rollout(read_rollout(report, spot, fields)),
     }
     for index, command in enumerate(application["migrate"]):
         check_placeholders(report, spot.at("migrate", index), "migrate", command, secrets)

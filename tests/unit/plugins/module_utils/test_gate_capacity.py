@@ -15,7 +15,12 @@ UP, DOWN, UNKNOWN = Room(True, 200, 64), Room(False, 200, 64), Room()
     ("spec", "rooms", "step", "verdict", "reason"),
     [
         pytest.param(
-            {}, {"app1": UP, "app2": UP}, ["app1"], "pass", "2 of 2 servers serve, and app1 have room", id="all well"
+            {},
+            {"app1": UP, "app2": UP},
+            ["app1"],
+            "pass",
+            "2 of 2 servers serve, and there is room on app1",
+            id="all well",
         ),
         pytest.param({}, {"app1": UP, "app2": DOWN}, ["app1"], "pass", "1 of 2 servers serve", id="half is enough"),
         pytest.param({}, {"app1": UP}, ["app1"], "pass", "1 of 1 servers serve", id="one server alone"),
@@ -43,12 +48,18 @@ UP, DOWN, UNKNOWN = Room(True, 200, 64), Room(False, 200, 64), Room()
             "app1 has 90 MiB free, and the slot takes 64 beside a reserve of 32",
             id="too little memory",
         ),
-        pytest.param({"reserve": "1M"}, {"app1": Room(True, 65, 64)}, ["app1"], "pass", "have room", id="just enough"),
+        pytest.param(
+            {"reserve": "1M"}, {"app1": Room(True, 65, 64)}, ["app1"], "pass", "there is room on app1", id="just enough"
+        ),
         pytest.param(
             {}, {"app1": Room(True, None, 64)}, ["app1"], "hold", "free memory of app1 isn't known", id="unknown"
         ),
-        pytest.param({}, {"app1": Room(True, 5, 0)}, ["app1"], "pass", "have room", id="the slot already runs"),
-        pytest.param({}, {"app1": UP, "app2": Room(True, 1, 64)}, ["app1"], "pass", "have room", id="not in the step"),
+        pytest.param(
+            {}, {"app1": Room(True, 5, 0)}, ["app1"], "pass", "there is room on app1", id="the slot already runs"
+        ),
+        pytest.param(
+            {}, {"app1": UP, "app2": Room(True, 1, 64)}, ["app1"], "pass", "there is room on app1", id="not in the step"
+        ),
     ],
 )
 def test_judge(spec: dict[str, Any], rooms: dict[str, Room], step: list[str], verdict: str, reason: str) -> None:

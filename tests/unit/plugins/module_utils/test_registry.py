@@ -217,6 +217,30 @@ def test_environments_are_merged() -> None:
     assert deployments["production"]["environment"] == {"A": "1", "B": "2"}
 
 
+def test_policies_are_merged() -> None:
+    window = {"deny": [{"cron": "0 9 * * *", "duration": "8h"}]}
+    deployments = read(
+        {
+            "defaults.rollout": {"gates": {"window": window, "capacity": {}}, "shadow": ["compare"]},
+            f"{APPLICATION}.rollout": {"steps": [{"hosts": "100%", "share": 100, "bake": 5}]},
+            "members.alice.rollout": {"gates": {"window": False}, "shadow": []},
+        }
+    ).variables["deployments"]
+    steps = [{"hosts": "100%", "share": 100, "bake": 5}]
+    assert deployments["production"]["rollout"] == {
+        "gates": {"window": window, "capacity": {}},
+        "shadow": ["compare"],
+        "steps": steps,
+    }
+    assert deployments["alice"]["rollout"] == {"gates": {"window": False, "capacity": {}}, "shadow": [], "steps": steps}
+
+
+def test_a_policy_of_one_deployment_is_its_own() -> None:
+    deployments = read({"members.alice.rollout": {"gates": {"capacity": {}}}}).variables["deployments"]
+    assert deployments["alice"]["rollout"] == {"gates": {"capacity": {}}}
+    assert "rollout" not in deployments["production"]
+
+
 def test_overrides_replace_what_is_derived() -> None:
     entry = {
         "number": 1,
@@ -258,6 +282,14 @@ LATER = Surroundings(
 ARGUS = {"source": {"directory": "argus"}, "processes": {"web": {"type": "web", "command": "serve {port}"}}}
 ADDED: dict[str, Any] = {"plugin": "nectar.backend.members", "applications": {"argus": ARGUS}}
 ONLY_MEMBERS: dict[str, Any] = {"servers": DROP, "virtual_addresses": DROP, "members.ann-lee.servers": ["app1"]}
+
+
+def test_a_further_source_takes_the_policy_of_an_application() -> None:
+    first = read({f"{APPLICATION}.rollout": {"shadow": True}})
+    known = Known(groups={"app_servers": ["app1"]}, servers=EARLIER.servers, hosts=["app1"], common=first.variables)
+    more = {"deployments": {"shop": {"number": 102, "application": "orders"}}}
+    added = read_registry(more, Surroundings(known=known)).variables["deployments"]
+    assert added["shop"]["rollout"] == {"shadow": True}
 
 
 def test_members_find_the_servers_of_an_earlier_source() -> None:
@@ -534,6 +566,11 @@ REFUSED = [
     pytest.param({f"{APPLICATION}.environment.WEB_CONCURRENCY": 2}, "which the budget sets", "Write workers: 2 there instead", id="workers by an environment"),
     pytest.param({"members.alice.environment": {"WEB_CONCURRENCY": 2}}, "which the budget sets", "Write workers: 2 there", id="workers by a member"),
     pytest.param({"members.alice.workers": "2"}, 'workers is "2"', "Write it without quotes", id="workers as text"),
+    pytest.param({"members.alice.rollout": 3}, "rollout is 3", "Write it as {gates:", id="no policy"),
+    pytest.param({"members.alice.rollout": {"stepps": []}}, 'member alice: rollout: has the unknown field "stepps"', "Did you mean steps?", id="policy's field"),
+    pytest.param({f"{APPLICATION}.rollout": {"gates": {"widow": {}}}}, 'application orders: rollout.gates: has the unknown gate "widow"', "Did you mean window?", id="unknown gate"),
+    pytest.param({"defaults.rollout": {"gates": {"http": {"latencyy": 1}}}}, 'defaults: rollout.gates.http: has the unknown field "latencyy"', "expected one of", id="gate's field"),
+    pytest.param({"deployments.production.rollout": {"steps": [{"hosts": 1, "share": 5}]}}, "deployment production: rollout.steps[0]: the last step", "Write it as {hosts: 100%, share: 100}.", id="steps that don't end"),
     pytest.param({f"{APPLICATION}.environment": {"A": [1]}}, "environment A is [1]", "Put it in quotes.", id="list"),
 ]  # fmt: skip
 
@@ -547,6 +584,28 @@ def test_refused(changes: dict[str, Any], found: str, remedy: str) -> None:
 def test_all_problems_are_reported_at_once() -> None:
     reported = problems({"members.alice.number": DROP, "members.bob": {"numbr": 7}, "servers.app1.memory": 1})
     assert len(reported) == 4, "\n".join(reported)
+
+
+def test_a_policy_says_all_at_once_and_where() -> None:
+    window = {"allow": [{"cron": "0 2 * *", "duration": "2h"}], "zone": "Europe/Berlyn"}
+    policy = {"steps": [{"hosts": 0, "share": 100}], "gates": {"window": window, "lease": False}}
+    with pytest.raises(RegistryError) as caught:
+        read({"members.alice.rollout": policy})
+    assert [problem.keys[2:] for problem in caught.value.problems] == [
+        ("rollout", "steps", 0),
+        ("rollout", "gates", "window"),
+        ("rollout", "gates", "window", "allow", 0),
+        ("rollout", "gates"),
+    ]
+    said = [str(problem) for problem in caught.value.problems]
+    assert said[1:] == [
+        'member alice: rollout.gates.window: zone is "Europe/Berlyn"; '
+        "expected a time zone's name such as Europe/Berlin. Did you mean Europe/Berlin?",
+        'member alice: rollout.gates.window.allow[0]: cron is "0 2 * *": it has 4 fields, not 5; '
+        'expected minute, hour, day of the month, month and day of the week. Write it as "0 2 * * 1-5".',
+        "member alice: rollout.gates: lease is false; expected a gate that may be left out. "
+        "Take it out: it always counts.",
+    ]
 
 
 def test_each_missing_number_is_offered_another() -> None:
