@@ -44,9 +44,9 @@ options:
     type: bool
     default: false
   ttl:
-    description: Seconds after which a lease ends that nobody renews.
+    description: Seconds after which a lease ends that nobody renews; etcd takes up to two more.
     type: int
-    default: 30
+    default: 27
   controller:
     description: What to call the controller's process. Omit it, and its host and number are taken.
     type: str
@@ -173,7 +173,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "absent", "broken"], "default": "present"},
     "why": {"type": "str", "default": ""},
     "override": {"type": "bool", "default": False},
-    "ttl": {"type": "int", "default": 30},
+    "ttl": {"type": "int", "default": 27},
     "controller": {"type": "str", "default": ""},
     "rollout": {"type": "str", "default": ""},
     "keeper": {"type": "bool", "default": True},

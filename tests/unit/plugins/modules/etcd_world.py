@@ -60,7 +60,7 @@ class Etcd:
         return 404, {}
 
     def commit(self, body: Any) -> dict[str, Any]:
-        succeeded = all(self.holds(condition) for condition in body["compare"])
+        succeeded = all(self.holds(condition) for condition in body.get("compare", []))
         orders = body["success" if succeeded else "failure"]
         if any("request_range" not in order for order in orders):
             self.revision += 1
