@@ -52,7 +52,6 @@ options:
       token:
         description: The token of the lease that the rollout holds; without one it is asked whether the lease is free.
         type: int
-        no_log: false
       began:
         description: When the rollout began, as seconds since 1970 or ISO 8601 with an offset.
         type: raw
