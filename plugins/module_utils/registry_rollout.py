@@ -22,9 +22,9 @@ def read_rollout(report: Report, spot: Spot, fields: Mapping[str, Any]) -> Mappi
     # A check's sentence: `place: found; expected what. Remedy.`
     problems = check_policy(entry, NAME)
     for problem in problems:
-        place, _, rest = problem.partition(": ")
-        found, _, rest = rest.partition("; expected ")
-        expected, _, remedy = rest.partition(". ")
+        place, _sign, rest = problem.partition(": ")
+        found, _sign, rest = rest.partition("; expected ")
+        expected, _sign, remedy = rest.partition(". ")
         at = spot.at(*_keys(place))
         report.add(at, f"{place}: {found}", expected, remedy[:1].lower() + remedy[1:].removesuffix("."))
     return {} if problems else entry

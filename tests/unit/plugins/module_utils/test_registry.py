@@ -567,10 +567,30 @@ REFUSED = [
     pytest.param({"members.alice.environment": {"WEB_CONCURRENCY": 2}}, "which the budget sets", "Write workers: 2 there", id="workers by a member"),
     pytest.param({"members.alice.workers": "2"}, 'workers is "2"', "Write it without quotes", id="workers as text"),
     pytest.param({"members.alice.rollout": 3}, "rollout is 3", "Write it as {gates:", id="no policy"),
-    pytest.param({"members.alice.rollout": {"stepps": []}}, 'member alice: rollout: has the unknown field "stepps"', "Did you mean steps?", id="policy's field"),
-    pytest.param({f"{APPLICATION}.rollout": {"gates": {"widow": {}}}}, 'application orders: rollout.gates: has the unknown gate "widow"', "Did you mean window?", id="unknown gate"),
-    pytest.param({"defaults.rollout": {"gates": {"http": {"latencyy": 1}}}}, 'defaults: rollout.gates.http: has the unknown field "latencyy"', "expected one of", id="gate's field"),
-    pytest.param({"deployments.production.rollout": {"steps": [{"hosts": 1, "share": 5}]}}, "deployment production: rollout.steps[0]: the last step", "Write it as {hosts: 100%, share: 100}.", id="steps that don't end"),
+    pytest.param(
+        {"members.alice.rollout": {"stepps": []}},
+        'member alice: rollout: has the unknown field "stepps"',
+        "Did you mean steps?",
+        id="policy's field",
+    ),
+    pytest.param(
+        {f"{APPLICATION}.rollout": {"gates": {"widow": {}}}},
+        'application orders: rollout.gates: has the unknown gate "widow"',
+        "Did you mean window?",
+        id="unknown gate",
+    ),
+    pytest.param(
+        {"defaults.rollout": {"gates": {"http": {"latencyy": 1}}}},
+        'defaults: rollout.gates.http: has the unknown field "latencyy"',
+        "expected one of",
+        id="gate's field",
+    ),
+    pytest.param(
+        {"deployments.production.rollout": {"steps": [{"hosts": 1, "share": 5}]}},
+        "deployment production: rollout.steps[0]: the last step",
+        "Write it as {hosts: 100%, share: 100}.",
+        id="steps that don't end",
+    ),
     pytest.param({f"{APPLICATION}.environment": {"A": [1]}}, "environment A is [1]", "Put it in quotes.", id="list"),
 ]  # fmt: skip
 
