@@ -75,7 +75,7 @@ def check_reason(why: object) -> str:
     """Refuse what tells the next reader nothing."""
     text = " ".join(str(why or "").split())
     if not text:
-        raise RecordError("why: nothing was given; say in a few words why, for those who find it: -e 'why=…'")
+        raise RecordError("why: nothing was given; say in a few words why, for those who find it: -e \"why='…'\"")
     return text[:500]
 
 

@@ -181,7 +181,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "database_servers": {"type": "list", "elements": "str", "default": []},
     "keeper_directory": {"type": "path", "default": ""},
 }
-BREAK = "break it on the record: ansible-playbook playbooks/lease.yml -e break={name} -e 'why=…'"
+BREAK = "break it on the record: ansible-playbook playbooks/lease.yml -e break={name} -e \"why='…'\""
 Result = dict[str, Any]
 
 
