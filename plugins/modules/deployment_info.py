@@ -64,10 +64,11 @@ releases:
   returned: success
   sample: [orders-0123456789ab]
 traffic:
-  description: Where a load balancer sends requests, by deployment.
+  description:
+    - Where a load balancer sends requests, by deployment; C(token), C(step) and C(withdrawn) where a rollout in steps has been here.
   type: dict
   returned: success
-  sample: {production: {active: blue, deployment: production, generation: 1}}
+  sample: {production: {active: blue, deployment: production, generation: 1, step: null}}
 """
 
 import os
@@ -107,7 +108,7 @@ def read_state(module: AnsibleModule, layout: Layout) -> dict[str, Any]:
         "serves": {name: slot["serves"] for name, slot in slots.items()},
         "releases": installed_releases(layout),
         "traffic": {
-            name: {key: note[key] for key in ("deployment", "active", "generation")}
+            name: {key: value for key, value in note.items() if key != "former"}
             for name, note in read_all_traffic(layout.state).items()
         },
     }

@@ -8,14 +8,21 @@ from typing import Any
 import pytest
 from ansible_collections.nectar.backend.plugins.module_utils.traffic import (
     Files,
+    Server,
     Switch,
-    merge_map,
     parse_map,
+    parse_pairs,
     plan_removal,
     plan_revert,
+    plan_steps,
     plan_switches,
+    plan_withdrawal,
+    read_servers,
     render_fragment,
     render_map,
+    render_slots,
+    structure,
+    weigh,
 )
 
 
@@ -38,7 +45,7 @@ NOTHING = Files({"production": None}, {"production": None}, render_map({"staging
 
 def after(switch: Switch) -> Files:
     """Return what is there once a switch is done."""
-    return Files(switch.after.fragments, switch.after.notes, switch.after.map_text)
+    return switch.after
 
 
 def switch(present: Files, **changes: Any) -> Switch:
@@ -58,12 +65,17 @@ def test_fragment() -> None:
         "    http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host production.nectar.test hdr X-Forwarded-Proto https hdr Connection close\n"
         "    http-check expect status 200\n"
         "    default-server check inter 1s fastinter 300ms downinter 1s fall 2 rise 2 maxconn 64\n"
-        "    server app1-blue 192.0.2.21:10002 weight 100 tcp-ut 2s disabled\n"
+        "    server app1-blue 192.0.2.21:10002 weight 0 tcp-ut 2s disabled\n"
         "    server app1-green 192.0.2.21:10003 weight 100 tcp-ut 2s\n"
-        "    server app2-blue [2001:db8::22]:10002 weight 100 tcp-ut 2s disabled\n"
+        "    server app2-blue [2001:db8::22]:10002 weight 0 tcp-ut 2s disabled\n"
         "    server app2-green [2001:db8::22]:10003 weight 100 tcp-ut 2s\n"
         "\n"
-        "backend id_production from http\n"
+        "backend id_production-blue from http\n"
+        "    http-request set-path /production/blue\n"
+        "    server app1-blue 192.0.2.21:8010 tcp-ut 2s track be_production/app1-blue\n"
+        "    server app2-blue [2001:db8::22]:8010 tcp-ut 2s track be_production/app2-blue\n"
+        "\n"
+        "backend id_production-green from http\n"
         "    http-request set-path /production/green\n"
         "    server app1-green 192.0.2.21:8010 tcp-ut 2s track be_production/app1-green\n"
         "    server app2-green [2001:db8::22]:8010 tcp-ut 2s track be_production/app2-green\n"
@@ -85,8 +97,12 @@ def test_the_map_comes_back() -> None:
         pytest.param({"old.test": "production"}, {"production.nectar.test": "production"}, id="a former name goes"),
     ],
 )
-def test_merge(present: dict[str, str], merged: dict[str, str]) -> None:
-    assert merge_map(present, [deployment()]) == merged
+def test_names(present: dict[str, str], merged: dict[str, str]) -> None:
+    files = Files(
+        {"production": None}, {"production": None}, render_map(present), render_slots(dict.fromkeys(present, "blue"))
+    )
+    assert parse_map(switch(files).after.map_text) == merged
+    assert parse_pairs(switch(files).after.slots_text) == dict.fromkeys(merged, "blue")
 
 
 def test_the_first_switch() -> None:
@@ -96,6 +112,7 @@ def test_the_first_switch() -> None:
         "active": "blue",
         "generation": 1,
         "former": None,
+        "step": None,
     }
     assert parse_map(FIRST.after.map_text) == {"staging.nectar.test": "staging", "production.nectar.test": "production"}
 
@@ -112,7 +129,7 @@ def test_something_older_is_refused() -> None:
 
 
 def test_an_entry_that_was_lost_comes_back() -> None:
-    lost = Files(FIRST.after.fragments, FIRST.after.notes, render_map({}))
+    lost = Files(FIRST.after.fragments, FIRST.after.notes, render_map({}), FIRST.after.slots_text)
     assert switch(lost).changed == ("production",)
 
 
@@ -134,13 +151,12 @@ def test_what_was_never_switched_here_is_not_taken_back() -> None:
 
 
 def test_the_diff_shows_fragment_and_map() -> None:
-    assert [entry["before_header"] for entry in FIRST.diff] == ["60-production.cfg", "deployments.map"]
-    assert [entry["before_header"] for entry in SECOND.diff] == ["60-production.cfg"]
+    assert [entry["before_header"] for entry in FIRST.diff] == ["60-production.cfg", "deployments.map", "slots.map"]
+    assert [entry["before_header"] for entry in SECOND.diff] == ["60-production.cfg", "slots.map"]
 
 
 def test_a_removal_takes_every_trace_and_no_other() -> None:
-    present = Files(FIRST.after.fragments, FIRST.after.notes, FIRST.after.map_text)
-    gone = plan_removal(["production"], present)
+    gone = plan_removal(["production"], FIRST.after)
     assert (gone.after.fragments, gone.after.notes) == ({"production": None}, {"production": None})
     assert parse_map(gone.after.map_text) == {"staging.nectar.test": "staging"}
     assert plan_removal(["production"], after(gone)).changed == ()
@@ -149,3 +165,132 @@ def test_a_removal_takes_every_trace_and_no_other() -> None:
 def test_a_route_alone_is_removed_too() -> None:
     lost = Files({"production": None}, {"production": None}, FIRST.after.map_text)
     assert plan_removal(["production"], lost).changed == ("production",)
+
+
+def test_a_switch_between_slots_changes_no_structure() -> None:
+    assert (FIRST.structural, SECOND.structural) == (True, False)
+    assert switch(FIRST.after, slot="green", generation=2, ready_path="/else").structural
+    assert switch(FIRST.after, slot="green", generation=2, server_name="else.test").structural
+
+
+def test_weights_are_all_that_a_structure_leaves_out() -> None:
+    fragment = FIRST.after.fragments["production"] or ""
+    assert structure(fragment) == structure(weigh(fragment, "green"))
+    assert weigh(weigh(fragment, "green"), "blue") == fragment
+
+
+STEP = {"index": 0, "hosts": ["app1"], "share": 10, "bake": 30}
+
+
+def step(present: Files, **changes: Any) -> Switch:
+    """Plan a step of the second release."""
+    entry = {"slot": "green", "generation": 2, "revision": "r2", "token": 7, "step": STEP}
+    return plan_steps([deployment(**{**entry, **changes})], present)
+
+
+OPEN = step(FIRST.after)
+
+
+@pytest.mark.parametrize(
+    ("changes", "servers"),
+    [
+        pytest.param(
+            {},
+            {
+                "app1-blue": (90, "ready"),
+                "app1-green": (10, "ready"),
+                "app2-blue": (100, "ready"),
+                "app2-green": (0, "maint"),
+            },
+            id="a share of one host",
+        ),
+        pytest.param(
+            {"step": {**STEP, "share": 100}},
+            {
+                "app1-blue": (0, "ready"),
+                "app1-green": (100, "ready"),
+                "app2-blue": (100, "ready"),
+                "app2-green": (0, "maint"),
+            },
+            id="the former slot stays checked",
+        ),
+    ],
+)
+def test_weights_of_a_step(changes: dict[str, Any], servers: dict[str, tuple[int, str]]) -> None:
+    planned = step(FIRST.after, **changes)
+    assert read_servers(planned.after.fragments["production"] or "") == {
+        name: Server(*values) for name, values in servers.items()
+    }
+    assert not planned.structural
+
+
+def test_the_note_of_a_step() -> None:
+    assert OPEN.after.notes["production"] == {
+        "deployment": "production",
+        "active": "blue",
+        "generation": 1,
+        "token": 7,
+        "former": None,
+        "step": {"index": 0, "hosts": ["app1"], "share": 10, "slot": "green", "revision": "r2", "generation": 2},
+    }
+    assert OPEN.after.slots_text == FIRST.after.slots_text
+
+
+@pytest.mark.parametrize(
+    ("present", "changes", "words"),
+    [
+        pytest.param(NOTHING, {}, "a first release takes no steps", id="nothing serves"),
+        pytest.param(FIRST.after, {"token": None}, "token: a step needs", id="no lease"),
+        pytest.param(FIRST.after, {"slot": "blue"}, "slot blue of generation 1 serves already", id="the active slot"),
+        pytest.param(FIRST.after, {"step": {**STEP, "share": 0}}, "found 0, expected a percentage", id="no share"),
+        pytest.param(
+            FIRST.after, {"step": {**STEP, "hosts": ["app3"]}}, "app3 is not served here yet", id="a new host"
+        ),
+        pytest.param(OPEN.after, {"token": 6}, "token 6 is older than 7", id="a rollout that was overtaken"),
+    ],
+)
+def test_refused_steps(present: Files, changes: dict[str, Any], words: str) -> None:
+    planned = step(present, **changes)
+    assert planned.changed == ()
+    assert words in planned.refused["production"]
+
+
+def test_an_open_step_keeps_its_weights_from_others() -> None:
+    held = switch(OPEN.after)
+    assert (held.changed, held.refused) == ((), {})
+    assert "step 1 of a rollout is open here" in held.held["production"]
+    assert "deploy again when it has ended" in switch(OPEN.after, slot="green", generation=2).refused["production"]
+    assert "token 6 is older" in switch(OPEN.after, slot="green", generation=2, token=6).refused["production"]
+
+
+def test_the_switch_ends_the_step() -> None:
+    done = switch(OPEN.after, slot="green", generation=2, token=7)
+    note = done.after.notes["production"] or {}
+    assert (note["active"], note["token"], note["step"]) == ("green", 7, None)
+    assert note["former"]["fragment"] == FIRST.after.fragments["production"]
+    assert (done.after.fragments, done.after.slots_text) == (SECOND.after.fragments, SECOND.after.slots_text)
+    assert not done.structural
+
+
+@pytest.mark.parametrize("token", [7, 8, None])
+def test_the_way_back_from_a_step(token: int | None) -> None:
+    back = plan_revert([deployment(slot="green", generation=2, token=token)], OPEN.after)
+    assert back.after.fragments == FIRST.after.fragments
+    assert (back.after.notes["production"] or {})["step"] is None
+    assert not back.structural
+
+
+def test_an_overtaken_rollout_takes_nothing_back() -> None:
+    back = plan_revert([deployment(slot="green", generation=2, token=6)], OPEN.after)
+    assert (back.changed, list(back.refused)) == ((), ["production"])
+
+
+def test_a_withdrawn_rollout_cannot_go_on() -> None:
+    gone = plan_withdrawal(["production"], OPEN.after, "no heartbeat for 21 s", "2026-01-31T10:00:00Z")
+    assert gone.after.fragments == FIRST.after.fragments
+    assert (gone.after.notes["production"] or {})["withdrawn"]["reason"] == "no heartbeat for 21 s"
+    assert plan_withdrawal(["production"], gone.after, "", "").changed == ()
+    for late in (step(gone.after), switch(gone.after, slot="green", generation=2, token=7)):
+        assert "withdrawn here at 2026-01-31T10:00:00Z: no heartbeat for 21 s" in late.refused["production"]
+    again = step(gone.after, token=8)
+    assert "withdrawn" not in (again.after.notes["production"] or {})

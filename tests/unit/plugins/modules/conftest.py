@@ -1,12 +1,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A small server that speaks JSON over TLS on the loopback, for the modules that ask etcd and Patroni."""
+"""Stand-ins: a small server that speaks JSON over TLS on the loopback, for the modules that ask etcd and Patroni, and HAProxy's master."""
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
 import json
+import socket
 import ssl
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -110,3 +112,109 @@ def json_server(tmp_path: Path) -> Iterator[JsonServer]:
     yield world
     world.server.shutdown()
     world.server.server_close()
+
+
+class Master:
+    """HAProxy's master with its workers, as its socket shows them: a reload gives a new worker, and the old ones live on."""
+
+    def __init__(self, haproxy: Path, reloads: Path) -> None:
+        self.haproxy, self.reloads = haproxy, reloads
+        self.folder = tempfile.TemporaryDirectory(prefix="nectar-")
+        self.path = f"{self.folder.name}/master.sock"
+        self.workers: list[dict[str, Any]] = []
+        # What workers don't do although they are told, by a part of the command.
+        self.deaf_to: str | None = None
+        self.heard: list[str] = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.path)
+        self._listener.listen(16)
+        self._notice_reloads()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._listener.close()
+        self.folder.cleanup()
+
+    def weights(self, backend: str) -> list[dict[str, str]]:
+        """Return how the servers of a backend take requests, by worker, the current one first."""
+        self._notice_reloads()
+        return [
+            {name: f"{weight} {'maint' if admin & 1 else 'ready'}" for name, (weight, admin) in found.items()}
+            for worker in self.workers
+            if (found := worker["servers"].get(backend))
+        ]
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _address = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                command = connection.recv(65536).decode().strip()
+                self._notice_reloads()
+                connection.sendall(self._answer(command).encode())
+
+    def _notice_reloads(self) -> None:
+        count = len(self.reloads.read_text().splitlines()) if self.reloads.exists() else 0
+        while len(self.workers) <= count:
+            self.workers.insert(0, {"pid": 100 + len(self.workers), "servers": self._load(), "slots": self._slots()})
+
+    def _load(self) -> dict[str, dict[str, tuple[int, int]]]:
+        servers: dict[str, dict[str, tuple[int, int]]] = {}
+        for path in sorted(self.haproxy.glob("conf.d/60-*.cfg")):
+            for line in path.read_text().splitlines():
+                words = line.split()
+                if words[:1] == ["backend"]:
+                    backend = servers.setdefault(words[1], {})
+                elif words[:1] == ["server"] and "weight" in words:
+                    backend[words[1]] = (int(words[words.index("weight") + 1]), 5 if words[-1] == "disabled" else 0)
+        return servers
+
+    def _slots(self) -> dict[str, str]:
+        path = self.haproxy / "maps" / "slots.map"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return dict(line.split() for line in lines if not line.startswith("#"))
+
+    def _answer(self, command: str) -> str:
+        if command == "show proc":
+            rows = [f"{worker['pid']} worker {number} 0d00h00m01s 3.0" for number, worker in enumerate(self.workers)]
+            return "\n".join(
+                ["#<PID> <type> <reloads> <uptime> <version>", "1 master 0 0d 3.0", "# workers", *rows, ""]
+            )
+        pid, _space, order = command.removeprefix("@!").partition(" ")
+        worker = next((worker for worker in self.workers if str(worker["pid"]) == pid), None)
+        return self._obey(worker, order) if worker else "Can't find the target CLI!\n"
+
+    def _obey(self, worker: dict[str, Any], order: str) -> str:
+        words = order.split()
+        if order == "show servers state":
+            rows = [
+                f"3 {backend} 1 {name} 192.0.2.21 2 {admin} {weight}"
+                for backend, servers in worker["servers"].items()
+                for name, (weight, admin) in servers.items()
+            ]
+            header = "# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight"
+            return "\n".join(["1", header, *rows, ""])
+        if order.startswith("show map"):
+            return "".join(f"0x1 {name} {slot}\n" for name, slot in worker["slots"].items())
+        self.heard.append(f"{worker['pid']} {order}")
+        if self.deaf_to and self.deaf_to in order:
+            return "\n"
+        if words[1] == "map":
+            worker["slots"][words[3]] = words[4]
+        else:
+            backend, name = words[2].split("/")
+            weight, admin = worker["servers"][backend][name]
+            told = {"weight": (words[4], admin), "state": (weight, {"ready": 4, "maint": 5}.get(words[4]))}[words[3]]
+            worker["servers"][backend][name] = (int(told[0]), told[1])
+        return "\n"
+
+
+@pytest.fixture
+def master(tmp_path: Path) -> Iterator[Master]:
+    """HAProxy's master for the configuration in `haproxy`; its reloads are lines of `log`."""
+    master = Master(tmp_path / "haproxy", tmp_path / "log")
+    yield master
+    master.close()
