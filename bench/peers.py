@@ -34,16 +34,21 @@ def mann_whitney(experiment: Sequence[float], control: Sequence[float], confiden
 
 def _score(experiment: Sequence[float], control: Sequence[float]) -> Callable[[float], float]:
     """The rank sum's distance from its mean, in standard deviations, once the experiment is shifted back."""
+    groups, others = Counter(experiment), Counter(control)
     ordered = sorted(control)
-    count, others = len(experiment), len(control)
-    total = count + others
+    count, total = len(experiment), len(experiment) + len(control)
+    middle = count * len(control) / 2
 
     def score(shift: float) -> float:
-        shifted = [value - shift for value in experiment]
-        above = sum(bisect_left(ordered, value) + bisect_right(ordered, value) for value in shifted) / 2
-        distance = above - count * others / 2
-        tied = sum(size**3 - size for size in Counter([*shifted, *ordered]).values() if size > 1)
-        sigma = sqrt(count * others / 12 * (total + 1 - tied / (total * (total - 1))))
+        above = 0
+        sizes = others.copy()
+        for value, size in groups.items():
+            shifted = value - shift
+            above += size * (bisect_left(ordered, shifted) + bisect_right(ordered, shifted))
+            sizes[shifted] += size
+        distance = above / 2 - middle
+        tied = sum(size**3 - size for size in sizes.values() if size > 1)
+        sigma = sqrt(middle / 6 * (total + 1 - tied / (total * (total - 1))))
         correction = copysign(0.5, distance) if distance else 0.0
         return (distance - correction) / sigma if sigma else 0.0
 

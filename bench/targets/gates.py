@@ -354,10 +354,12 @@ def _is_called_no_worse(canary: Places, baseline: Places, until: int) -> bool:
 def measure(run: Run) -> list[Figure]:
     figures = show_arrays()
     for row in ROWS:
-        # Each row's rollouts are the same in every run, whatever the other rows are.
-        chance, tally = random.Random(f"{SEED} {row.name}"), Tally()
-        for _ in range(run.rounds * ROLLOUTS_PER_ROUND):
-            roll_out(row, chance, tally)
+        tally = Tally()
+        for number in range(run.rounds):
+            # Each round's rollouts are the same in every run, whatever else is simulated.
+            chance = random.Random(f"{SEED} {row.name} {number}")
+            for _ in range(ROLLOUTS_PER_ROUND):
+                roll_out(row, chance, tally)
         run.say(describe(row, tally))
         figures += show(row, tally)
     return figures
