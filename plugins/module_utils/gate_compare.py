@@ -318,7 +318,7 @@ class Watch:
             counted.reset = True
             return
         counted.redispatches += rise.get("wredis", 0)
-        for _ in range(sum(rise.values())):
+        for _attempt in range(sum(rise.values())):
             counted.requests += 1
             counted.fail()
 

@@ -77,7 +77,7 @@ def rate_bound(events: int, requests: int, alpha: float, *, upper: bool) -> floa
     mixture = lgamma(events + 0.5) + lgamma(misses + 0.5) - lgamma(requests + 1) - 2 * lgamma(0.5)
     level = mixture + log(alpha)
     low, high = (events / requests, 1.0) if upper else (0.0, events / requests)
-    for _ in range(HALVINGS):
+    for _halving in range(HALVINGS):
         middle = (low + high) / 2
         likelihood = (events * log(middle) if events else 0.0) + (misses * log1p(-middle) if misses else 0.0)
         if (likelihood >= level) == upper:
@@ -95,7 +95,7 @@ def rank_sum_chance(values: Sequence[float], others: Sequence[float]) -> float:
     sizes: list[int] = []
     position = 0
     for value, group in itertools.groupby(pooled):
-        size = sum(1 for _ in group)
+        size = len(list(group))
         doubled[value] = 2 * position + size + 1
         sizes.append(size)
         position += size
@@ -112,7 +112,7 @@ def rank_sum_chance(values: Sequence[float], others: Sequence[float]) -> float:
 
 def _exact_chance(ranks: Iterable[int], count: int, observed: int) -> float:
     """Count the ways to choose `count` of the ranks that reach the observed sum."""
-    ways: list[dict[int, int]] = [{0: 1}, *({} for _ in range(count))]
+    ways: list[dict[int, int]] = [{0: 1}, *({} for _taken in range(count))]
     number = 0
     for rank in ranks:
         number += 1
