@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.nectar.backend.plugins.module_utils import rollout_record
+from ansible_collections.nectar.backend.plugins.module_utils.etcd_store import Entry, decode
 from ansible_collections.nectar.backend.plugins.module_utils.gate_command import CommandFacts
 from ansible_collections.nectar.backend.plugins.module_utils.gate_database import DatabaseFacts
 from ansible_collections.nectar.backend.plugins.module_utils.gate_prometheus import PrometheusFacts
@@ -157,6 +161,21 @@ def test_each_gate_may_have_a_deadline_of_its_own() -> None:
     verdicts = [Verdict("approval", "hold", "a"), Verdict("capacity", "hold", "c")]
     assert [v.verdict for v in settle_gates(found, verdicts, 300, 300)] == ["hold", "fail"]
     assert [v.verdict for v in settle_gates(found, verdicts, 3600, 300)] == ["fail", "fail"]
+
+
+def test_what_the_record_writes_is_what_gates_read() -> None:
+    then = datetime.datetime.fromtimestamp(NOW - 60, datetime.UTC)
+    keys = rollout_record.Keys("lab")
+    lease = rollout_record.Claim("alice", "laptop", "a release", "orders-1", "r1", floor=6).value(then)
+    held = rollout_record.lease_of(Entry(keys.of("lease", "alice"), lease, 3, 1)).token
+    approval = rollout_record.approval_value({"why": "seen", "hours": 1}, "bob", then)
+    asked = rollout({"approval": {}})
+    assert look(
+        replace(WELL, store=Store(None, {"alice": (lease, held)}, {"alice": approval})), asked
+    ) == dict.fromkeys(("lease", "freeze", "approval"), "pass")
+    written = rollout_record.freeze_change(keys, True, "bob", "television", then)["request_put"]["value"]
+    frozen = judge_gates(asked, ["freeze"], replace(WELL, store=Store(json.loads(decode(written)))))[0]
+    assert frozen.reason == "bob froze the environment at 1970-01-01 11:59 UTC: television"
 
 
 @pytest.mark.parametrize(
