@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, Any, cast
 
 from ansible import constants as C
 from ansible.errors import AnsibleConnectionFailure
@@ -52,9 +52,16 @@ class ActionModule(ActionBase):
                 raise
             return go_without(arguments, str(error))
         results = result.get("results") or {}
-        taken = {name: lease for name, lease in results.items() if lease["state"] == "held" and lease["changed"]}
-        if taken and not self._task.check_mode and boolean(arguments.get("keeper", True)):
-            self.keep(result, taken, arguments, variables, controller)
+        beating = {str(entry["name"]) for entry in arguments["deployments"] if wants_beats(entry, arguments)}
+        taken = {
+            name: lease
+            for name, lease in results.items()
+            if lease["state"] == "held" and (lease["changed"] or name in beating)
+        }
+        if not self._task.check_mode and boolean(arguments.get("keeper", True)):
+            for number in {lease["lease"] for lease in taken.values()}:
+                kept = {name: lease for name, lease in taken.items() if lease["lease"] == number}
+                self.keep(result, kept, arguments, variables, controller)
         return result
 
     def keep(
@@ -78,7 +85,7 @@ class ActionModule(ActionBase):
             "deployments": self.lines(taken, arguments, variables),
         }
         pid, said = start_keeper(plan, controller)
-        result["keeper"] = {"pid": pid, "log": log}
+        result.setdefault("keepers", []).append({"pid": pid, "log": log})
         for name in taken:
             if said["renewed"]:
                 result["results"][name]["lines"] = said["lines"].get(name, {})
@@ -117,13 +124,12 @@ class ActionModule(ActionBase):
         self, taken: Mapping[str, Any], arguments: Mapping[str, Any], variables: Mapping[str, Any]
     ) -> dict[str, dict[str, list[str]]]:
         """Return the commands that carry signs of life, by deployment and load balancer."""
-        quiet = {str(entry["name"]) for entry in arguments["deployments"] if not boolean(entry.get("beat", True))}
-        balancers = [str(host) for host in arguments.get("load_balancers") or []]
+        balancers = {
+            str(entry["name"]): arguments["load_balancers"] if wants_beats(entry, arguments) else []
+            for entry in arguments["deployments"]
+        }
         return {
-            name: {
-                host: self.words(host, [*LINE, name, str(lease["token"])], variables)
-                for host in (balancers if name not in quiet else [])
-            }
+            name: {host: self.words(host, [*LINE, name, str(lease["token"])], variables) for host in balancers[name]}
             for name, lease in taken.items()
         }
 
@@ -146,6 +152,14 @@ class ActionModule(ActionBase):
             "private_key_file",
         )
         return remote_words(words, {name: plugin.get_option(name) for name in names})
+
+
+def wants_beats(entry: Mapping[str, Any], arguments: Mapping[str, Any]) -> bool:
+    """Say whether load balancers are to be shown that this deployment's rollout lives: where a step of it is watched."""
+    if arguments.get("state", "present") != "present" or not arguments.get("load_balancers"):
+        return False
+    watched = "steps" not in entry or any(step.get("watched", True) for step in entry["steps"])
+    return boolean(entry.get("beat", watched))
 
 
 def go_without(arguments: Mapping[str, Any], reason: str) -> dict[str, Any]:
@@ -207,13 +221,12 @@ def start_keeper(plan: Mapping[str, Any], controller: int) -> tuple[int, dict[st
         )
     finally:
         os.close(descriptor)
-    assert process.stdin is not None and process.stdout is not None
-    with process.stdin, process.stdout:
-        process.stdin.write(json.dumps(plan).encode())
-        process.stdin.close()
-        said = (
-            process.stdout.readline() if select.select([process.stdout], [], [], plan["ready_within"] + 5)[0] else b""
-        )
+    stdin, stdout = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
+    with stdin, stdout:
+        stdin.write(json.dumps(plan).encode())
+        stdin.close()
+        patience = plan["ready_within"] + 5
+        said = stdout.readline() if select.select([stdout], [], [], patience)[0] else b""
     if not said:
         process.terminate()
         return process.pid, {

@@ -60,7 +60,11 @@ options:
     type: bool
     default: true
   load_balancers:
-    description: Inventory names of the load balancers that are shown signs of life for each deployment; none for those with C(beat) false.
+    description:
+      - Inventory names of the load balancers that are shown signs of life for each deployment, but for those with C(beat) false, or
+        with C(steps) of which none is C(watched).
+      - Each deployment is a process on each load balancer. Where many are held and few change at a time, take the leases without this, and
+        call again with this for those that change next.
     type: list
     elements: str
     default: []
@@ -130,11 +134,12 @@ reachable:
   type: bool
   returned: success
   sample: true
-keeper:
-  description: The process number of the keeper and its log, where one was started.
-  type: dict
-  returned: when a keeper was started
-  sample: {pid: 4242, log: /home/bob/.local/state/nectar/leases/lab-4711.log}
+keepers:
+  description: The process number and the log of each keeper that was started.
+  type: list
+  elements: dict
+  returned: when one was started
+  sample: [{pid: 4242, log: /home/bob/.local/state/nectar/leases/lab-4711.log}]
 """
 
 import secrets

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, Any, cast
 
 RENEW_EVERY = 3.0  # seconds, as all that follow
 BEAT_EVERY = 2.0
@@ -68,8 +68,8 @@ class Command:
         self.process = subprocess.Popen(
             list(words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
         )
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.input, self.output = self.process.stdin.fileno(), self.process.stdout.fileno()
+        self.streams = cast(IO[bytes], self.process.stdin), cast(IO[bytes], self.process.stdout)
+        self.input, self.output = (stream.fileno() for stream in self.streams)
         os.set_blocking(self.input, False)
         os.set_blocking(self.output, False)
         self.started = started
@@ -107,9 +107,8 @@ class Command:
 
     def end(self) -> None:
         """Let its stdin end, which ends what runs at the other side, and the command soon after."""
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                stream.close()
+        for stream in self.streams:
+            stream.close()
         try:
             self.process.wait(0.2)
         except subprocess.TimeoutExpired:

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.nectar.backend.plugins.action.rollout_lease import KEPT_LOGS, began, go_without, keeper_folder
+from ansible_collections.nectar.backend.plugins.action.rollout_lease import (
+    KEPT_LOGS,
+    began,
+    go_without,
+    keeper_folder,
+    wants_beats,
+)
 from ansible_collections.nectar.backend.plugins.module_utils.session_user import session_user
 
 
@@ -20,6 +26,23 @@ def test_the_way_back_goes_on_where_no_database_server_can_be_reached() -> None:
     assert result["results"]["alice"]["state"] == "overridden"
     assert result["results"]["alice"]["override"]["why"] == "5xx"
     assert "no route to db1" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "arguments", "wanted"),
+    [
+        pytest.param({}, {}, True, id="nothing said"),
+        pytest.param({}, {"load_balancers": []}, False, id="no load balancers"),
+        pytest.param({}, {"state": "absent"}, False, id="given back"),
+        pytest.param({"beat": False}, {}, False, id="told not to"),
+        pytest.param({"steps": []}, {}, False, id="no steps"),
+        pytest.param({"steps": [{"watched": False}]}, {}, False, id="a first release, which nobody watches"),
+        pytest.param({"steps": [{"watched": False}], "beat": True}, {}, True, id="told to"),
+        pytest.param({"steps": [{"watched": True}, {"watched": False}]}, {}, True, id="a watched step"),
+    ],
+)
+def test_who_is_shown_signs_of_life(entry: dict[str, Any], arguments: dict[str, Any], wanted: bool) -> None:
+    assert wants_beats({"name": "alice", **entry}, {"load_balancers": ["lb1"], **arguments}) is wanted
 
 
 def test_a_process_is_known_by_when_it_began() -> None:
