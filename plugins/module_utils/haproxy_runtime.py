@@ -98,7 +98,7 @@ def plan_commands(wanted: Runtime, found: Runtime, slots_file: str) -> list[str]
             if present is not None:
                 gains = server.state == "ready" and server.weight >= present.weight
                 (more if gains else less).extend(_commands(f"{backend}/{name}", server, present))
-    return more + _slot_commands(wanted, found, slots_file) + less
+    return more + plan_slot_commands(wanted, found, slots_file) + less
 
 
 def _commands(name: str, server: Server, present: Server) -> list[str]:
@@ -106,7 +106,8 @@ def _commands(name: str, server: Server, present: Server) -> list[str]:
     return commands + ([f"set server {name} state {server.state}"] if server.state != present.state else [])
 
 
-def _slot_commands(wanted: Runtime, found: Runtime, slots_file: str) -> list[str]:
+def plan_slot_commands(wanted: Runtime, found: Runtime, slots_file: str) -> list[str]:
+    """Return the commands that even a worker obeys that is stopping."""
     if wanted.slots is None or found.slots is None:
         return []
     present = found.slots

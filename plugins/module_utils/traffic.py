@@ -58,6 +58,7 @@ def render_fragment(deployment: Mapping[str, Any], active: str, identity_port: i
         " hdr X-Forwarded-Proto https hdr Connection close",
         "    http-check expect status 200",
         f"    default-server {CHECK} maxconn {max_connections}",
+        *_last_requests(list(deployment["addresses"])),
         *(
             f"    server {host}-{slot} {_endpoint(address, deployment['ports'][slot])} weight 0 {LOSS} disabled"
             for host, address in deployment["addresses"].items()
@@ -71,6 +72,18 @@ def render_fragment(deployment: Mapping[str, Any], active: str, identity_port: i
             for host, address in deployment["addresses"].items()
         ]
     return weigh("\n".join(lines) + "\n", active)
+
+
+def _last_requests(hosts: Sequence[str]) -> list[str]:
+    """Write which servers a worker that is stopping gives its last requests: the promoted slot's, evenly.
+
+    It takes no weights any more, but obeys the map of slots, so it never gives a slot that is being tried another request.
+    """
+    return [
+        f"    use-server {host}-%[var(txn.slot)] if {{ stopping }}"
+        + (f" {{ rand({len(hosts) - number}) lt 1 }}" if number < len(hosts) - 1 else "")
+        for number, host in enumerate(hosts)
+    ] + [f"    use-server {host}-%[var(txn.slot)] if {{ stopping }}" for host in hosts[:-1]]
 
 
 def _endpoint(address: str, port: int) -> str:

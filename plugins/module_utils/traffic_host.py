@@ -23,6 +23,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.haproxy_runtime imp
     parse_slots,
     parse_workers,
     plan_commands,
+    plan_slot_commands,
     wanted_runtime,
 )
 from ansible_collections.nectar.backend.plugins.module_utils.slots import SlotError
@@ -227,10 +228,12 @@ class Steered:
 def steer(balancer: Balancer, files: Files, *, only_look: bool = False) -> Steered:
     """Have every living worker do what the files say, and read it back.
 
-    Files come first: a worker that is born meanwhile has read them. What an older worker doesn't know it doesn't serve either.
+    Files come first: a worker that is born meanwhile has read them. One that is stopping takes no weights any more, and is only
+    held to the slots: by these it gives its last requests to the promoted one.
     """
     wanted = wanted_runtime(files)
     given: list[str] = []
+    told: set[int] = set()
     end = time.monotonic() + SETTLE_SECONDS
     while (workers := read_workers(balancer)) is not None:
         lacking: list[str] = []
@@ -239,15 +242,21 @@ def steer(balancer: Balancer, files: Files, *, only_look: bool = False) -> Steer
             found = _read_runtime(balancer, worker)
             if worker.current and found:
                 lacking += find_lacking(wanted, found)
-            commands = plan_commands(wanted, found, balancer.slots) if found else []
+            plan = plan_commands if worker.current or worker.pid not in told else plan_slot_commands
+            commands = plan(wanted, found, balancer.slots) if found else []
             if commands or not found:
                 due[worker.pid] = commands
         if only_look or (workers and not due):
-            return Steered((*given, *itertools.chain.from_iterable(due.values())), tuple(lacking))
+            current = {worker.pid for worker in workers if worker.current}
+            given += itertools.chain.from_iterable(commands for pid, commands in due.items() if pid in current)
+            return Steered(tuple(given), tuple(lacking))
         if time.monotonic() > end:
             raise SlotError(_not_done(balancer, due))
         for pid, commands in due.items():
-            given += [command for command in commands if _tell(balancer, pid, command)]
+            told.add(pid)
+            for command in commands:
+                if _tell(balancer, pid, command):
+                    given.append(command)
         if not any(due.values()):
             time.sleep(PAUSE_SECONDS)
     return Steered(tuple(given), ("a running HAProxy",))
@@ -271,11 +280,11 @@ def _read_runtime(balancer: Balancer, worker: Worker) -> Runtime | None:
 
 
 def _tell(balancer: Balancer, pid: int, command: str) -> bool:
+    """Give a worker a command; return whether it did something, for what it does it does silently."""
     try:
-        ask_master(balancer, f"@!{pid} {command}")
+        return not ask_master(balancer, f"@!{pid} {command}").strip()
     except OSError:
         return False
-    return True
 
 
 def switch_weights(balancer: Balancer, names: Iterable[str], plan: Callable[[Files], Switch]) -> tuple[Switch, Steered]:

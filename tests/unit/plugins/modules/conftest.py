@@ -202,6 +202,8 @@ class Master:
         self.heard.append(f"{worker['pid']} {order}")
         if self.deaf_to and self.deaf_to in order:
             return "\n"
+        if words[1] == "server" and worker is not self.workers[0]:
+            return "Proxy is disabled.\n\n"
         if words[1] == "map":
             worker["slots"][words[3]] = words[4]
         else:
