@@ -43,3 +43,14 @@ def test_each_name_answers_for_itself(host: Any) -> None:
         answer = host.check_output("python3 -c %s %s", ASK, name)
         assert answer.startswith("200 "), answer
         assert f'"deployment": "{name.split(".")[0]}"' in answer
+
+
+def test_the_guard_of_open_steps_looks_on(host: Any) -> None:
+    timer = host.service("nectar-rollout-guard.timer")
+    assert timer.is_enabled
+    assert timer.is_running
+    assert host.run("systemctl is-failed --quiet nectar-rollout-guard.service").rc != 0
+
+
+def test_no_step_is_left_open(host: Any) -> None:
+    assert host.file("/var/lib/nectar/rollouts").listdir() == []
