@@ -94,7 +94,7 @@ def test_the_guard_leaves_a_step_with_a_heartbeat(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("silence", "words"),
-    [(None, "since this load balancer started"), (21.0, "for 21 s")],
+    [(None, "since this load balancer started"), (50.0, "of its controller for ")],
     ids=["after a reboot", "after the controller's end"],
 )
 def test_the_guard_withdraws_a_step_without_one(world: World, silence: float | None, words: str) -> None:
