@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -48,7 +49,8 @@ def write(asker: Asker, token: int, check: bool = False, **entry: Any) -> dict[s
         ),
     ],
 )
-def test_four_runs(asker: Asker, token: int, entry: dict[str, Any]) -> None:
+def test_four_runs(asker: Asker, token: int, entry: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout_state, "now", lambda: datetime(2026, 11, 25, 17, 30, tzinfo=UTC))
     before = dict(asker.etcd.keys)
     foreseen = write(asker, token, check=True, **entry)
     assert (foreseen["changed"], asker.etcd.keys) == (True, before)
