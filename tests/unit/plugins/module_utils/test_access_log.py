@@ -1,6 +1,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What is read out of HAProxy's access log."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,7 +53,7 @@ def line(**changes: str) -> str:
     values = {**SAMPLE, **changes}
     written = []
     for entry in FORMAT:
-        name, _, value = entry.partition(":")
+        name, _colon, value = entry.partition(":")
         text = values[json.loads(name)]
         written.append(f'{name}:"{text}"' if value.startswith('"') else f"{name}:{text}")
     return "{" + ",".join(written) + "}"

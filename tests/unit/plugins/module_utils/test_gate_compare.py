@@ -1,6 +1,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """When the new release is worse than the old one, when it isn't, and when nobody can know yet."""
 
+from __future__ import annotations
+
 import json
 import random
 from collections.abc import Mapping
@@ -26,7 +28,7 @@ def errors(requests: int, count: int, in_a_row: int = 1) -> Counts:
 
 
 def slow(*buckets: tuple[int, int]) -> Counts:
-    return Counts(requests=sum(count for _, count in buckets), latency=dict(buckets))
+    return Counts(requests=sum(dict(buckets).values()), latency=dict(buckets))
 
 
 @pytest.mark.parametrize(

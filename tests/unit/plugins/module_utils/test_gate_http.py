@@ -1,6 +1,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What the gate `http` makes of answers."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +28,10 @@ def answers(count: int, status: int = 200, milliseconds: float = 20, revision: s
         pytest.param({}, answers(1, revision="r1"), "fail", "app1-green says that it is revision 'r1', expected 'r2'", id="another revision, at once"),
         pytest.param({}, answers(5, revision=""), "pass", "", id="no identity asked for"),
         pytest.param({"milliseconds": {95: 100}}, [*answers(19), *answers(1, milliseconds=900)], "pass", "", id="one slow"),
-        pytest.param({"milliseconds": {95: 100}}, [*answers(18), *answers(2, milliseconds=900)], "fail", "95 % of answers took 900 ms, 100 ms is the limit", id="two slow"),
+        pytest.param(
+            {"milliseconds": {95: 100}}, [*answers(18), *answers(2, milliseconds=900)], "fail", "95 % of answers took 900 ms, 100 ms is the limit",
+            id="two slow",
+        ),
     ],
 )  # fmt: skip
 def test_verdicts(spec: Mapping[str, Any], samples: Sequence[Sample], verdict: str, words: str) -> None:

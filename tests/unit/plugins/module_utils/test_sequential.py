@@ -1,6 +1,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Evidence, bounds and rank sums, against what can be computed otherwise."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Sequence
 from math import comb, exp, log
@@ -20,7 +22,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.sequential import (
 
 
 def test_stakes_are_one_stake_split_up() -> None:
-    assert sum(stake for _, stake in ODDS) == pytest.approx(1)
+    assert sum(dict(ODDS).values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
