@@ -127,3 +127,9 @@ def parse_counters(text: str) -> dict[str, dict[str, int]]:
         for row in rows
         if row.get("svname") and all(name in row for name in RETRY_COUNTERS)
     }
+
+
+def parse_down(text: str) -> set[str]:
+    """Read `show stat` of one backend's servers: those that health checks have found down."""
+    rows = csv.DictReader(text.lstrip("# \n").splitlines())
+    return {row["svname"] for row in rows if row.get("svname") and (row.get("status") or "").startswith("DOWN")}

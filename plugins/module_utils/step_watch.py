@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,8 @@ from ansible_collections.nectar.backend.plugins.module_utils.gate_http import ju
 from ansible_collections.nectar.backend.plugins.module_utils.gates import FAIL, PASS, Verdict, worst
 
 WATCHING = "watching"
+# Looks, a second apart, after which a server that is down is not just slow.
+DOWN_LOOKS = 3
 Counters = Mapping[int, Mapping[str, Mapping[str, int]]]
 
 
@@ -42,6 +44,7 @@ class StepWatch:
         self.peers: dict[str, Any] = {}
         self.counters: Counters | None = None
         self.judged_by_others: Verdict | None = None
+        self.down_looks = 0
 
     @property
     def ends(self) -> float:
@@ -82,6 +85,13 @@ class StepWatch:
             if state.get("verdict") == FAIL and self.judged_by_others is None:
                 says = f"{peer}: {state.get('reason', '')}"
                 self.judged_by_others = Verdict(state.get("gate") or "compare", FAIL, says, {"peer": peer})
+
+    def check_down(self, down: Collection[str]) -> None:
+        """Notice that health checks keep the new slot from getting requests: without them there is nothing to compare."""
+        ours = sorted({f"{host}-{self.slot}" for host in self.step["hosts"]} & set(down))
+        self.down_looks = self.down_looks + 1 if ours else 0
+        if self.down_looks >= DOWN_LOOKS and self.judged_by_others is None:
+            self.judged_by_others = Verdict("http", FAIL, f"health checks find {', '.join(ours)} down", {"down": ours})
 
     def withdraw(self, reason: str) -> None:
         """Note that the step isn't there any more."""

@@ -88,7 +88,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.gates import (
     Verdict,
     worst,
 )
-from ansible_collections.nectar.backend.plugins.module_utils.haproxy_runtime import parse_counters
+from ansible_collections.nectar.backend.plugins.module_utils.haproxy_runtime import parse_counters, parse_down
 from ansible_collections.nectar.backend.plugins.module_utils.rollout_relay import Relay
 from ansible_collections.nectar.backend.plugins.module_utils.slot_host import DEPLOYMENTS_ARGUMENT
 from ansible_collections.nectar.backend.plugins.module_utils.slots import SlotError
@@ -221,7 +221,9 @@ class Watching:
             self.probers[watch.name].is_idle(now) or now >= watch.ends + LATE_SECONDS
         )
         if "count" in looks or is_over:
-            watch.count(read_counters(self.balancer, watch.name), now)
+            counters, down = read_statistics(self.balancer, watch.name)
+            watch.count(counters, now)
+            watch.check_down(down)
             self.check_note(watch)
         if not is_over and "look" not in looks:
             return
@@ -301,13 +303,16 @@ def following_log() -> Iterator[Log]:
             process.terminate()
 
 
-def read_counters(balancer: Balancer, name: str) -> Counters:
-    """Return the counters of a deployment's servers, by worker."""
-    counters = {}
+def read_statistics(balancer: Balancer, name: str) -> tuple[Counters, set[str]]:
+    """Return the counters of a deployment's servers by worker, and the servers that the current worker has found down."""
+    counters: dict[int, dict[str, dict[str, int]]] = {}
+    down: set[str] = set()
     for worker in read_workers(balancer) or []:
         with suppress(OSError):
-            counters[worker.pid] = parse_counters(ask_master(balancer, f"@!{worker.pid} show stat be_{name} 4 -1"))
-    return counters
+            text = ask_master(balancer, f"@!{worker.pid} show stat be_{name} 4 -1")
+            counters[worker.pid] = parse_counters(text)
+            down |= parse_down(text) if worker.current else set()
+    return counters, down
 
 
 class Prober:

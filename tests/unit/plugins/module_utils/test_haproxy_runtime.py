@@ -9,6 +9,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.haproxy_runtime imp
     Worker,
     find_lacking,
     parse_counters,
+    parse_down,
     parse_servers,
     parse_slots,
     parse_workers,
@@ -38,6 +39,7 @@ STATISTICS = """\
 # pxname,svname,qcur,wretr,wredis,status,
 be_alice,app1-blue,0,2,1,UP,
 be_alice,app1-green,0,0,0,MAINT,
+be_alice,app2-green,0,0,0,DOWN 1/2,
 
 """
 READY, IDLE = Server(100, "ready"), Server(0, "maint")
@@ -70,7 +72,9 @@ def test_counters() -> None:
     assert parse_counters(STATISTICS) == {
         "app1-blue": {"wretr": 2, "wredis": 1},
         "app1-green": {"wretr": 0, "wredis": 0},
+        "app2-green": {"wretr": 0, "wredis": 0},
     }
+    assert parse_down(STATISTICS) == {"app2-green"}
     assert parse_counters("\n") == {}
 
 

@@ -141,3 +141,13 @@ def test_a_step_that_somebody_ended_has_failed() -> None:
     seen = watch()
     seen.withdraw("no heartbeat")
     assert worst(seen.verdicts(final=False)) == "fail"
+
+
+def test_a_slot_that_stays_down_has_failed() -> None:
+    seen = watch(policy={"compare": {}})
+    for down in ({"app1-green"}, {"app1-green"}, {"app2-green", "app1-blue"}, {"app1-green"}, {"app1-green"}):
+        seen.check_down(down)
+    assert worst(seen.verdicts(final=False)) == "hold"
+    seen.check_down({"app1-green"})
+    verdicts = seen.verdicts(final=False)
+    assert (worst(verdicts), verdicts[0].reason) == ("fail", "health checks find app1-green down")
