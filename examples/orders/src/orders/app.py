@@ -12,6 +12,7 @@ from orders.database import Database, UnavailableError
 from orders.domain import InputError, parse_id, parse_listing, parse_order
 from orders.migrations import known_migrations
 from orders.page import render_page
+from orders.rehearsal import Rehearsal
 from orders.settings import Settings
 
 MOST_BYTES = 16 * 1024
@@ -19,7 +20,8 @@ MOST_BYTES = 16 * 1024
 
 def create_app(settings: Settings, database: Database) -> falcon.App:
     """The application over a database."""
-    app = falcon.App()
+    rehearsals = [Rehearsal(settings.rehearse_errors, settings.rehearse_after)] if settings.rehearse_errors else []
+    app = falcon.App(middleware=rehearsals)
     app.req_options.strip_url_path_trailing_slash = True
     app.add_route("/", Page(settings))
     app.add_route("/healthz", Health())

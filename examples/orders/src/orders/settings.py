@@ -19,6 +19,8 @@ class Settings:
     release: str = "unknown"
     connect_timeout: int = 2
     statement_timeout: int = 3000
+    rehearse_errors: int = 0
+    rehearse_after: int = 0
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -32,6 +34,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         release=environment.get("ORDERS_RELEASE", Settings.release),
         connect_timeout=_whole(environment, "ORDERS_CONNECT_TIMEOUT", Settings.connect_timeout, 2, 60),
         statement_timeout=_whole(environment, "ORDERS_STATEMENT_TIMEOUT", Settings.statement_timeout, 100, 60_000),
+        rehearse_errors=_whole(environment, "ORDERS_REHEARSE_ERRORS", Settings.rehearse_errors, 0, 100),
+        rehearse_after=_whole(environment, "ORDERS_REHEARSE_AFTER", Settings.rehearse_after, 0, 3600),
     )
 
 
