@@ -8,43 +8,14 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
 
-import yaml
 from client import Client, Door, eventually
-from lab import REGISTRY, ROOT, STATE, Lab
+from lab import STATE, Lab
+from registry import Registry
 
 LISTING = "/orders?limit=5"
 # What a member's coming takes of site.yml; all servers take part, and nothing else is looked at.
 COMING = ("--tags", "base,databases,pgbouncer,application,retirement")
-
-
-class Registry:
-    """A copy of the lab's registry that may be edited, with the lab's own variables beside it."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "group_vars").symlink_to(REGISTRY.parent / "group_vars")
-        self.path = folder / "members.yml"
-        # Paths start at the registry's folder, which is another one here.
-        self.data: dict[str, Any] = yaml.safe_load(REGISTRY.read_text().replace("../../", f"{ROOT}/"))
-        self.data.setdefault("retired", {})
-        # The lab's memory is shared out to the last member: one more fits where each takes less.
-        self.data["applications"]["orders"]["processes"]["web"]["memory"] = "40M"
-        self.save()
-
-    def save(self) -> None:
-        self.path.write_text(yaml.safe_dump(self.data, sort_keys=False))
-
-    def retire(self, name: str) -> None:
-        """Move a member's line to `retired`, as a person does."""
-        self.data["retired"][name] = self.data["members"].pop(name)
-        self.save()
-
-    def add(self, name: str) -> None:
-        """Add a member with a number that nobody has."""
-        taken = [entry["number"] for entry in self.data["members"].values()]
-        self.data["members"][name] = {"number": max(taken) + 1}
-        self.save()
 
 
 def leftovers(shown: str, name: str) -> list[str]:
@@ -54,6 +25,9 @@ def leftovers(shown: str, name: str) -> list[str]:
 
 def test_a_member_comes_and_goes_without_a_failed_request_elsewhere(lab: Lab, tmp_path: Path) -> None:
     door, registry = lab.door("production"), Registry(tmp_path)
+    # The lab's memory is shared out to the last member: one more fits where each takes less.
+    registry.data["applications"]["orders"]["processes"]["web"]["memory"] = "40M"
+    registry.save()
 
     def play(playbook: str, *words: str) -> str:
         return lab.play(playbook, *words, registry=registry.path)

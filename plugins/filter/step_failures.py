@@ -22,9 +22,9 @@ options:
     type: dict
     required: true
   asked:
-    description: Who owes an answer. All hosts of a deployment, the one host that migrates, or any of those that were asked.
+    description: Who owes an answer. All hosts of a deployment, those that it opens in this step, the one host that migrates, or any of those that were asked.
     type: str
-    choices: [hosts, migrate_host, any]
+    choices: [hosts, opens, migrate_host, any]
     default: hosts
 """
 

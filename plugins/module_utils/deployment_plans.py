@@ -10,6 +10,8 @@ from typing import Any
 
 from ansible_collections.nectar.backend.plugins.module_utils.releases import ReleaseError, Target, make_target
 from ansible_collections.nectar.backend.plugins.module_utils.revisions import check_application, missing_secrets
+from ansible_collections.nectar.backend.plugins.module_utils.rollout_policy import full_policy, resolve_steps
+from ansible_collections.nectar.backend.plugins.module_utils.rollout_steps import plan_lines, planned_steps
 from ansible_collections.nectar.backend.plugins.module_utils.slots import (
     SLOTS,
     HostState,
@@ -19,6 +21,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.slots import (
     is_current,
     newest,
     parse_data,
+    plan_return,
     plan_step,
     waves,
 )
@@ -101,6 +104,7 @@ def full_deployment(
         "migrate": application.get("migrate") or [],
         "environment": merged_environment(deployment, application),
         "share": share_of(deployment),
+        "rollout": full_policy(deployment.get("rollout") or {}),
         "ready_path": ready if has_web else "",
         "addresses": {host: servers[host].address for host in deployment["hosts"] if host in servers},
         "release": release,
@@ -114,7 +118,7 @@ def share_of(deployment: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plan_deployment(
-    full: Mapping[str, Any], revision: str, servers: Mapping[str, Server], notes: Iterable[Mapping[str, Any]]
+    full: Mapping[str, Any], revision: str, servers: Mapping[str, Server], notes: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Return the deployment with its step: the slot to use, and where there is work."""
     name = full["name"]
@@ -123,7 +127,45 @@ def plan_deployment(
     }
     traffic = [Record(name, note["active"], note["generation"]) for note in notes]
     step = plan_step(name, content_of({**full, "revision": revision}), list(full["addresses"]), states, traffic)
-    return {**full, "revision": revision, **_step_data(step, full["migrate"])}
+    data = _step_data(step, full["migrate"], full["rollout"])
+    return {**full, "revision": revision, **data, "floor": _highest_token(notes)}
+
+
+def plan_rollback(
+    full: Mapping[str, Any],
+    servers: Mapping[str, Server],
+    notes: Sequence[Mapping[str, Any]],
+    bad: Mapping[str, str],
+    revision: str,
+) -> dict[str, Any]:
+    """Return the deployment with the step that brings back what its other slot holds: nothing is prepared, and nothing migrates."""
+    name = full["name"]
+    states = {
+        host: _state(name, server.info) for host, server in servers.items() if server.info and host in full["addresses"]
+    }
+    traffic = [Record(name, note["active"], note["generation"]) for note in notes]
+    step, content = plan_return(name, list(full["addresses"]), states, traffic, bad, revision)
+    held = {"release": content.release, "revision": content.revision, "server_name": content.server_name}
+    data = {**_step_data(step, (), None), "ready_path": content.ready_path}
+    return {**full, **held, **data, "migrate": [], "prepared": True, "floor": _highest_token(notes)}
+
+
+def _highest_token(notes: Iterable[Mapping[str, Any]]) -> int:
+    """Return the highest token that a load balancer knows of a deployment: what comes next must be above it."""
+    return max((note.get("token") or 0 for note in notes), default=0)
+
+
+def open_steps(steps: Iterable[Mapping[str, Any]], load_balancers: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the deployments whose requests are still divided by a rollout that didn't end, with the step that was open."""
+    noted = [info.get("traffic") or {} for info in load_balancers]
+    found = []
+    for step in steps:
+        left = [notes[step["name"]] for notes in noted if notes.get(step["name"], {}).get("step")]
+        if left:
+            note = max(left, key=lambda entry: entry["step"]["index"])
+            left_step = note["step"]
+            found.append({**step, **{key: left_step[key] for key in ("generation", "slot")}, "left": left_step})
+    return found
 
 
 def _state(name: str, info: Mapping[str, Any]) -> HostState:
@@ -131,8 +173,13 @@ def _state(name: str, info: Mapping[str, Any]) -> HostState:
     return HostState(parse_data(data, name) if data else Record(name), bool(info["serves"].get(name)))
 
 
-def _step_data(step: Step, migrate: Sequence[str]) -> dict[str, Any]:
+def _step_data(step: Step, migrate: Sequence[str], policy: Mapping[str, Any] | None) -> dict[str, Any]:
+    """`policy` is the deployment's own way through its steps; without one, all goes at once."""
+    gated = step.switches and bool(step.former) and policy is not None
+    resolved = resolve_steps(policy, list(step.hosts)) if gated and policy else ()
     return {
+        "steps": planned_steps(step.hosts, resolved, gated),
+        "prepared": False,
         "slot": step.slot,
         "generation": step.generation,
         "switches": step.switches,
@@ -158,6 +205,7 @@ def make_plan(
         "waves": waves(working, takes_memory, parallel, room or {}),
         "current": [step["name"] for step in steps if not step["hosts"]],
         "behind": {step["name"]: step["behind"] for step in steps if step["behind"]},
+        "lines": plan_lines(steps),
     }
 
 
@@ -228,8 +276,8 @@ def step_failures(
 ) -> dict[str, str]:
     """Return the deployments that a part of a deploy failed for, and why.
 
-    `answers` are modules' results by host, `asked` says who owes one: all `hosts` of a deployment, its `migrate_host`, or `any` of those
-    that can send it requests. A host that fell silent on the way fails the deployment, and what served goes on.
+    `answers` are modules' results by host, `asked` says who owes one: all `hosts` of a deployment, those that it `opens` in this step, its
+    `migrate_host`, or `any` of those that can send it requests. A host that fell silent on the way fails the deployment, and what served goes on.
     """
     failures = {step["name"]: _step_errors(step, answers, asked) for step in steps}
     return {name: "\n".join(errors) for name, errors in failures.items() if errors}
@@ -246,5 +294,6 @@ def _step_errors(step: Mapping[str, Any], answers: Mapping[str, Mapping[str, Any
     if asked == "any":
         silent = step["ready_path"] and not results
         return errors or (["no load balancer answered, so nothing was switched"] if silent else [])
-    owing = step["hosts"] if asked == "hosts" else [step["migrate_host"]] if step["migrate_host"] else []
+    named = step.get(asked) or ()
+    owing = [named] if isinstance(named, str) else named
     return errors + [f"{host}: stopped answering during the deploy" for host in owing if host not in results]

@@ -161,6 +161,40 @@ def plan_step(
     return Step(slot, known.generation + 1, True, living, behind, known.active)
 
 
+def plan_return(
+    deployment: str,
+    hosts: Sequence[str],
+    states: Mapping[str, HostState],
+    traffic: Iterable[Record] = (),
+    bad: Mapping[str, str] | None = None,
+    revision: str = "",
+) -> tuple[Step, Content]:
+    """Say what brings a deployment back to the revision that its other slot still holds.
+
+    `bad` tells why revisions were marked bad; such a one is returned to only by its name, `revision`.
+    """
+    known = newest([*(state.record for state in states.values()), *traffic], deployment)
+    if not known.active:
+        raise SlotError(f"{deployment} was never released, so there is nothing to go back to; deploy it")
+    slot, living = other(known.active), tuple(host for host in hosts if host in states)
+    held = {state.record.slots[slot] for host, state in states.items() if host in living and slot in state.record.slots}
+    wanted = {content for content in held if not revision or content.revision == revision}
+    if len(wanted) != 1 or any(states[host].record.slots.get(slot) not in wanted for host in living):
+        raise SlotError(
+            f"{deployment} can't go back{' to ' + revision if revision else ''}: slot {slot} holds "
+            f"{' or '.join(sorted(content.revision for content in held)) or 'nothing'} on {' and '.join(living)}; "
+            "release what you want with deploy.yml"
+        )
+    content = wanted.pop()
+    if content.revision in (bad or {}) and not revision:
+        raise SlotError(
+            f"{deployment} has no good revision in its other slot: {content.revision} was marked bad ({(bad or {})[content.revision]}); "
+            f"name it with -e revision={content.revision} to return to it all the same, or release another with deploy.yml"
+        )
+    behind = tuple(host for host in hosts if host not in states)
+    return Step(slot, known.generation + 1, True, living, behind, known.active), content
+
+
 def _holders(slot: str | None, wanted: Content, states: Mapping[str, HostState]) -> list[str]:
     """Return the hosts with the newest record that hold what is wanted in the slot that serves."""
     latest = max((state.record.generation for state in states.values()), default=0)

@@ -87,6 +87,20 @@ options:
       - What can't be made anew, for its source or its settings have changed since, is returned in RV(outdated).
     type: bool
     default: false
+  rollback:
+    description:
+      - Go back to what the other slot still holds, and build nothing. O(names) or O(members) must be given.
+      - A revision that was marked bad is refused, unless O(revision) names it.
+    type: bool
+    default: false
+  revision:
+    description: With O(rollback), the revision to go back to, instead of the last good one.
+    type: str
+    default: ""
+  bad:
+    description: Why revisions were marked bad, by deployment and revision.
+    type: dict
+    default: {}
   cache_directory:
     description: Where built releases lie on the controller. Omit it for C(nectar) in the user's cache folder.
     type: path
@@ -137,6 +151,18 @@ behind:
   type: dict
   returned: success
   sample: {production: [app2]}
+lines:
+  description: The plan, for a person.
+  type: list
+  elements: str
+  returned: success
+  sample: ["alice: orders-0123456789ab, revision ba9876543210, into slot green", "  1. 10 % of the requests on app1, watched for 30 s"]
+open:
+  description: Deployments of which a load balancer still has a step open that somebody's rollout left, each with its C(step).
+  type: list
+  elements: dict
+  returned: success
+  sample: []
 outdated:
   description: With O(catch_up), the servers of each deployment that wait for the next deploy.
   type: dict
@@ -169,7 +195,9 @@ from ansible_collections.nectar.backend.plugins.module_utils.deployment_plans im
     full_deployment,
     make_plan,
     needed_releases,
+    open_steps,
     plan_deployment,
+    plan_rollback,
     promoted_release,
 )
 from ansible_collections.nectar.backend.plugins.module_utils.release_source import (
@@ -204,6 +232,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "parallel": {"type": "int", "default": 2},
     "room": {"type": "dict", "default": {}},
     "catch_up": {"type": "bool", "default": False},
+    "rollback": {"type": "bool", "default": False},
+    "revision": {"type": "str", "default": ""},
+    "bad": {"type": "dict", "default": {}},
     "cache_directory": {"type": "path"},
 }
 
@@ -229,7 +260,9 @@ def plan(params: Mapping[str, Any], lister: Lister) -> dict[str, Any]:
         )
     }
     if params["catch_up"] and not chosen:
-        return {**make_plan([], params["parallel"]), "outdated": {}, "releases": [], "target": {}}
+        return {**make_plan([], params["parallel"]), "open": [], "outdated": {}, "releases": [], "target": {}}
+    if params["rollback"]:
+        return plan_returns(params, servers, chosen)
     target = common_target(servers)
     releases = read_releases(params, chosen, target, lister)
     steps = [
@@ -241,10 +274,42 @@ def plan(params: Mapping[str, Any], lister: Lister) -> dict[str, Any]:
     by_name = {inputs.release: inputs for inputs in releases.values()}
     return {
         **make_plan(ready, params["parallel"], params["room"]),
+        "open": open_steps(steps, params["load_balancers"]),
         "outdated": {step["name"]: behind[step["name"]] for step in steps if step not in ready},
         "releases": [ship(params, release, by_name.get(release), hosts) for release, hosts in needed.items()],
         "target": {**asdict(target), "suite": target.suite},
     }
+
+
+def plan_returns(
+    params: Mapping[str, Any], servers: Mapping[str, Server], chosen: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Plan the way back of each deployment; what can't go back is said of all at once."""
+    if not params["names"] and not params["members"]:
+        raise PlanError("a rollback needs to know whose: name deployments, as in -e deployment=production")
+    steps, problems = [], []
+    for name, deployment in chosen.items():
+        full = full_deployment(deployment, params["applications"][deployment["application"]], servers, "")
+        try:
+            steps.append(
+                plan_rollback(full, servers, notes_of(params, name), params["bad"].get(name) or {}, params["revision"])
+            )
+        except SlotError as error:
+            problems.append(str(error))
+    if problems:
+        raise PlanError("\n".join(problems))
+    return {
+        **make_plan(steps, params["parallel"], params["room"]),
+        "open": open_steps(steps, params["load_balancers"]),
+        "outdated": {},
+        "releases": [],
+        "target": {},
+    }
+
+
+def notes_of(params: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return where the load balancers send a deployment's requests."""
+    return [info["traffic"][name] for info in params["load_balancers"] if name in info.get("traffic", {})]
 
 
 def wanted_release(
@@ -297,10 +362,7 @@ def step_of(
     revision = revision_of(
         full, secrets, endpoints, Limits(**params["limits"]), params["identity_port"], params["max_connections"]
     )
-    notes = [
-        info["traffic"][full["name"]] for info in params["load_balancers"] if full["name"] in info.get("traffic", {})
-    ]
-    return plan_deployment(full, revision, servers, notes)
+    return plan_deployment(full, revision, servers, notes_of(params, full["name"]))
 
 
 def ship(params: Mapping[str, Any], release: str, inputs: Inputs | None, hosts: list[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.nectar.backend.plugins.filter import (
+    add_baselines,
     alternative_names,
     connection_plan,
     connection_refusals,
@@ -17,12 +18,19 @@ from ansible_collections.nectar.backend.plugins.filter import (
     leftover_table,
     promoted_deployments,
     required_secrets,
+    rollout_outcomes,
     secret_problems,
     step_failures,
+    steps_at,
+    verdict_failures,
+    verdict_lines,
+    watch_entries,
+    with_leases,
     zone_files,
 )
 
 MODULES = (
+    add_baselines,
     alternative_names,
     connection_plan,
     connection_refusals,
@@ -32,8 +40,14 @@ MODULES = (
     leftover_table,
     promoted_deployments,
     required_secrets,
+    rollout_outcomes,
     secret_problems,
     step_failures,
+    steps_at,
+    verdict_failures,
+    verdict_lines,
+    watch_entries,
+    with_leases,
     zone_files,
 )
 FILTERS = {name: function for module in MODULES for name, function in module.FilterModule().filters().items()}
@@ -160,6 +174,25 @@ STEP = {"name": "production", "hosts": ["app1"], "migrate_host": "app1"}
             [[STEP], {"app1": {"results": {"production": {"error": "too slow"}}}}],
             {"production": "app1: too slow"},
             id="step_failures",
+        ),
+        pytest.param("steps_at", [[{**STEP, "steps": []}], 0], [], id="steps_at beyond the last"),
+        pytest.param(
+            "with_leases",
+            [[STEP], {"production": {"token": 7, "person": "erin", "since": "2026-11-25T17:30:00Z"}}],
+            [{**STEP, "token": 7, "person": "erin", "began": "2026-11-25T17:30:00Z"}],
+            id="with_leases",
+        ),
+        pytest.param(
+            "verdict_failures",
+            [[STEP], {"db1": {"results": {}}}, "nobody answered"],
+            {"production": "nobody answered"},
+            id="verdict_failures",
+        ),
+        pytest.param("add_baselines", [{}, {"lb1": {"unreachable": True}}], {}, id="add_baselines of a silent host"),
+        pytest.param("watch_entries", [[], 40], [], id="watch_entries of nobody"),
+        pytest.param("verdict_lines", [{"db1": {"unreachable": True}}], [], id="verdict_lines of a silent host"),
+        pytest.param(
+            "rollout_outcomes", [[{**STEP, "hosts": []}], {}, [], {}, ""], [], id="rollout_outcomes of nothing"
         ),
     ],
 )

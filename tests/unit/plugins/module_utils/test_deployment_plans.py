@@ -15,7 +15,9 @@ from ansible_collections.nectar.backend.plugins.module_utils.deployment_plans im
     full_deployment,
     make_plan,
     needed_releases,
+    open_steps,
     plan_deployment,
+    plan_rollback,
     promoted_deployments,
     promoted_release,
     step_failures,
@@ -168,7 +170,13 @@ def test_the_first_release_migrates_on_one_host() -> None:
 def test_what_is_current_stays() -> None:
     same = step("r1", CURRENT)
     assert (same["hosts"], same["migrate_host"]) == ([], None)
-    assert make_plan([same], 2) == {"steps": {"production": same}, "waves": [], "current": ["production"], "behind": {}}
+    assert make_plan([same], 2) == {
+        "steps": {"production": same},
+        "waves": [],
+        "current": ["production"],
+        "behind": {},
+        "lines": [],
+    }
 
 
 def test_migration_happens_on_the_first_that_answers() -> None:
@@ -264,3 +272,42 @@ WELL, ILL = {"results": {"production": {}}}, {"results": {"production": {"error"
 )
 def test_failures(answers: dict[str, Any], asked: str, failures: dict[str, str]) -> None:
     assert step_failures([STEP], answers, asked) == failures
+
+
+def both(**changes: Any) -> dict[str, Any]:
+    """Return a record of which both slots hold something, green serving."""
+    slots = record(2, "green", "r2", "orders-2")["slots"] | {"blue": record()["slots"]["blue"]}
+    return record(2, "green", "r2", "orders-2", slots=slots, **changes)
+
+
+def test_a_rollback_prepares_builds_and_migrates_nothing() -> None:
+    full = full_deployment(deployment(), APPLICATION, {"app1": Server("a", None), "app2": Server("b", None)}, "")
+    servers = {host: Server(host, info(("orders-1", "orders-2"), production=both())) for host in ("app1", "app2")}
+    back = plan_rollback(full, servers, [], {}, "")
+    assert (back["release"], back["revision"], back["slot"], back["generation"]) == ("orders-1", "r1", "blue", 3)
+    assert (back["prepared"], back["migrate"], back["migrate_host"]) == (True, [], None)
+    assert [(entry["opens"], entry["watched"]) for entry in back["steps"]] == [(["app1", "app2"], False)]
+    assert needed_releases([back], servers) == {}
+
+
+def test_a_replacement_goes_by_its_policy() -> None:
+    policy = {"steps": [{"hosts": 1, "share": 5, "bake": 1}, {"hosts": "100%", "share": 100, "bake": 2}]}
+    servers = {host: Server(host, info(production=record())) for host in ("app1", "app2")}
+    full = full_deployment(deployment(rollout=policy), APPLICATION, servers, "orders-2")
+    planned = plan_deployment(full, "r2", servers, [])
+    assert [(entry["opens"], entry["share"], entry["bake"]) for entry in planned["steps"]] == [
+        (["app1"], 5, 1),
+        (["app2"], 100, 2),
+    ]
+    assert make_plan([planned], 2)["lines"][1] == "  1. 5 % of the requests on app1, watched for 1 s"
+
+
+def test_a_step_that_was_never_ended_is_found_by_the_furthest() -> None:
+    step = {"name": "production", "slot": "blue", "generation": 4}
+    left = {"index": 1, "slot": "green", "hosts": ["app1"], "share": 20, "generation": 3}
+    notes = {"production": {"active": "blue", "generation": 2, "step": left}}
+    first = {"production": {"active": "blue", "generation": 2, "step": {**left, "index": 0}}}
+    assert open_steps([step], [{"traffic": first}, {"traffic": notes}, {}]) == [
+        {"name": "production", "slot": "green", "generation": 3, "left": left}
+    ]
+    assert open_steps([step], [{"traffic": {"production": {"step": None}}}]) == []

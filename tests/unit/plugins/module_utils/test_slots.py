@@ -15,6 +15,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.slots import (
     choose_deployments,
     newest,
     parse_record,
+    plan_return,
     plan_step,
     prepare,
     promote,
@@ -114,6 +115,75 @@ READY = state("blue", 1, blue=V1, green=V2)
 )
 def test_step(wanted: Content, states: dict[str, HostState], traffic: list[Record], step: Step) -> None:
     assert plan_step("production", wanted, HOSTS, states, traffic) == step
+
+
+@pytest.mark.parametrize(
+    ("states", "traffic", "bad", "revision", "expected"),
+    [
+        pytest.param(
+            {"app1": SECOND, "app2": SECOND},
+            [],
+            {},
+            "",
+            (Step("blue", 3, True, ("app1", "app2"), (), "green"), V1),
+            id="to what the other slot holds",
+        ),
+        pytest.param(
+            {"app1": SECOND},
+            [],
+            {},
+            "",
+            (Step("blue", 3, True, ("app1",), ("app2",), "green"), V1),
+            id="with a server away",
+        ),
+        pytest.param(
+            {"app1": READY, "app2": READY},
+            [Record("production", "green", 2)],
+            {},
+            "",
+            (Step("blue", 3, True, ("app1", "app2"), (), "green"), V1),
+            id="a load balancer is ahead of the records",
+        ),
+        pytest.param(
+            {"app1": SECOND, "app2": SECOND},
+            [],
+            {"r1": "it leaked"},
+            "r1",
+            (Step("blue", 3, True, ("app1", "app2"), (), "green"), V1),
+            id="a bad one, by its name",
+        ),
+    ],
+)
+def test_the_way_back(
+    states: dict[str, HostState],
+    traffic: list[Record],
+    bad: dict[str, str],
+    revision: str,
+    expected: tuple[Step, Content],
+) -> None:
+    assert plan_return("production", HOSTS, states, traffic, bad, revision) == expected
+
+
+@pytest.mark.parametrize(
+    ("states", "bad", "revision", "said"),
+    [
+        pytest.param({"app1": NEW}, {}, "", "never released", id="never released"),
+        pytest.param({"app1": FIRST}, {}, "", "holds nothing", id="nothing before"),
+        pytest.param({"app1": SECOND}, {}, "r7", "to r7: slot blue holds r1", id="another than was named"),
+        pytest.param({"app1": SECOND}, {"r1": "it leaked"}, "", "marked bad .it leaked.", id="a bad one"),
+        pytest.param(
+            {"app1": SECOND, "app2": state("green", 2, blue=V3, green=V2)},
+            {},
+            "",
+            "holds r1 or r3 on app1 and app2",
+            id="servers differ",
+        ),
+        pytest.param({"app1": SECOND, "app2": state("green", 2, green=V2)}, {}, "", "holds r1 on", id="one lacks it"),
+    ],
+)
+def test_no_way_back(states: dict[str, HostState], bad: dict[str, str], revision: str, said: str) -> None:
+    with pytest.raises(SlotError, match=said):
+        plan_return("production", HOSTS, states, [], bad, revision)
 
 
 def test_the_newest_record_is_right() -> None:

@@ -171,6 +171,29 @@ def test_bare_servers_have_nothing_to_catch_up_with(controller: Controller) -> N
     assert (plan["waves"], plan["steps"], plan["outdated"]) == ([], {}, {})
 
 
+def test_a_rollback_needs_to_know_whose(controller: Controller) -> None:
+    said = controller.plan(addresses=ADDRESSES, states=dict.fromkeys(ADDRESSES, BARE), rollback=True)["msg"]
+    assert "name deployments, as in -e deployment=production" in said
+
+
+def test_a_rollback_takes_what_the_other_slot_holds_unless_it_is_bad(controller: Controller) -> None:
+    content = {"release": "app-0", "revision": "before", "server_name": "p.example", "ready_path": "/"}
+    slots = {"blue": {**content, "release": "app-1", "revision": "now"}, "green": content}
+    record = {"deployment": "production", "active": "blue", "generation": 3, "promoted": None, "slots": slots}
+    serving = {**BARE, "records": {"production": record}, "serves": {"production": True}, "releases": ["app-0"]}
+    given = {
+        "addresses": ADDRESSES,
+        "states": dict.fromkeys(ADDRESSES, serving),
+        "names": ["production"],
+        "rollback": True,
+    }
+    step = controller.plan(**given)["steps"]["production"]
+    assert (step["revision"], step["slot"], step["generation"]) == ("before", "green", 4)
+    bad = {"production": {"before": "5 % errors"}}
+    assert "was marked bad (5 % errors)" in controller.plan(**given, bad=bad)["msg"]
+    assert controller.plan(**given, bad=bad, revision="before")["waves"] == [["production"]]
+
+
 def make_archive(place: Path, release: str, inside: str = "") -> None:
     """Make the archive of a release."""
     tree = place / f"tree-{release}"

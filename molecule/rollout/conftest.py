@@ -1,0 +1,34 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Rollouts begin in a lab in which every deployment answers, and end in one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "shared"))
+
+from client import eventually
+from lab import Lab
+from releases import Releases
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    return Lab()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def everything_serves(lab: Lab) -> Iterator[None]:
+    assert eventually(lab.all_well, 60)
+    yield
+    assert eventually(lab.all_well, 60)
+
+
+@pytest.fixture
+def alice(lab: Lab, tmp_path: Path) -> Releases:
+    return Releases(lab, "alice", tmp_path)

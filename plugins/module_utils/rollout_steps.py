@@ -1,0 +1,219 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a rollout does in which step, what came of it, and how that is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from ansible_collections.nectar.backend.plugins.module_utils.access_log import BASELINE, Counts
+
+# A deployment that serves nothing yet has nobody to compare with, and nobody who could be hurt.
+AT_ONCE = 100
+# What can be told only by whoever sends the requests on.
+WATCHED_GATES = ("http", "compare")
+
+
+def planned_steps(
+    hosts: Sequence[str], resolved: Iterable[Mapping[str, Any]], is_replacement: bool
+) -> list[dict[str, Any]]:
+    """Return a deployment's steps, each with the hosts whose slot starts in it.
+
+    `resolved` are the steps of its policy over `hosts`. What replaces nothing goes to all hosts in one step that nobody watches.
+    """
+    if not hosts:
+        return []
+    if not is_replacement:
+        return [{"index": 0, "hosts": list(hosts), "share": AT_ONCE, "bake": 0, "opens": list(hosts), "watched": False}]
+    steps: list[dict[str, Any]] = []
+    started: list[str] = []
+    for step in resolved:
+        opens = [host for host in step["hosts"] if host not in started]
+        started += opens
+        steps.append({**step, "opens": opens, "watched": True})
+    return steps
+
+
+def steps_at(
+    deployments: Iterable[Mapping[str, Any]], index: int, leases: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[dict[str, Any]]:
+    """Return the deployments that have such a step, each with it as `step`, the hosts that start in it as `opens`, and what its gates need.
+
+    `leases` are what the lease's module answered: who holds each, since when, and by which token.
+    """
+    return [
+        with_lease(
+            {
+                **deployment,
+                "step": deployment["steps"][index],
+                "opens": deployment["steps"][index]["opens"],
+                "policy": deployment["rollout"],
+            },
+            leases or {},
+        )
+        for deployment in deployments
+        if index < len(deployment["steps"])
+    ]
+
+
+def watch_entries(
+    steps: Iterable[Mapping[str, Any]], synthetic_requests: int, before: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Return what load balancers need of deployments that they watch: the gates that only they can ask, and how much to ask themselves.
+
+    `synthetic_requests` go to each deployment over its bake time, for those that nobody else asks. `before` is what earlier steps counted
+    of the former release: once the new one gets all requests, there is nothing else to compare it with.
+    """
+    return [
+        {
+            **step,
+            "policy": {
+                "shadow": step["policy"]["shadow"],
+                **{gate: step["policy"]["gates"][gate] for gate in WATCHED_GATES if gate in step["policy"]["gates"]},
+            },
+            "synthetic": {"requests": synthetic_requests, "seconds": step["step"]["bake"]},
+            **({"before": before[step["name"]]} if before and step["name"] in before else {}),
+        }
+        for step in steps
+    ]
+
+
+def add_baselines(before: Mapping[str, Any], answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Add to the former releases' counts what the load balancers counted of them in a step."""
+    counted = dict(before)
+    for answer in answers.values():
+        for name, result in (answer.get("results") or {}).items():
+            baseline = (result.get("arms") or {}).get(BASELINE)
+            if baseline:
+                known = Counts.from_data(counted[name]) if name in counted else Counts()
+                counted[name] = (known + Counts.from_data(baseline)).to_data()
+    return counted
+
+
+def with_leases(
+    deployments: Iterable[Mapping[str, Any]], leases: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return deployments with what their rollouts' leases say."""
+    return [with_lease(deployment, leases) for deployment in deployments]
+
+
+def with_lease(deployment: Mapping[str, Any], leases: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a deployment with what its rollout's lease says of it."""
+    lease = leases.get(deployment["name"]) or {}
+    known = {"token": lease.get("token"), "person": lease.get("person"), "began": lease.get("since")}
+    return {**deployment, **{key: value for key, value in known.items() if value is not None}}
+
+
+def verdict_failures(
+    steps: Iterable[Mapping[str, Any]], answers: Mapping[str, Mapping[str, Any]], silent: str = ""
+) -> dict[str, str]:
+    """Return the deployments that a gate stopped, by what the hosts that asked it answered.
+
+    Who holds at the deadline has failed: a rollout that can't go on goes back. Where nobody answered for a deployment, that stops it too if
+    `silent` says what to call it.
+    """
+    failures: dict[str, list[str]] = {}
+    for step in steps:
+        found = {host: _result_of(step["name"], answer) for host, answer in answers.items()}
+        results = {host: result for host, result in found.items() if result}
+        if silent and not results:
+            failures[step["name"]] = [silent]
+        for host, result in results.items():
+            if result.get("error") or result.get("verdict", "pass") != "pass":
+                failures.setdefault(step["name"], []).append(f"{host}: {explain(result)}")
+    return {name: "\n".join(dict.fromkeys(reasons)) for name, reasons in failures.items()}
+
+
+def _result_of(name: str, answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what a host answered for a deployment; a module that failed altogether failed for each."""
+    if "results" not in answer and answer.get("msg") and not answer.get("unreachable"):
+        return {"error": answer["msg"]}
+    return (answer.get("results") or {}).get(name)
+
+
+def explain(result: Mapping[str, Any]) -> str:
+    """Say which gates stopped a step, and why."""
+    if result.get("error"):
+        return str(result["error"])
+    blocking = [
+        verdict for verdict in result.get("verdicts", ()) if verdict["verdict"] != "pass" and not verdict.get("shadow")
+    ]
+    said = "; ".join(f"gate {entry['gate']} says {entry['verdict']}: {entry['reason']}" for entry in blocking)
+    return said or str(result.get("reason") or f"the verdict was {result.get('verdict')}")
+
+
+def verdict_lines(answers: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say what each gate said, a line each, and what was not asked."""
+    lines: list[str] = []
+    for host, answer in answers.items():
+        for name, result in (answer.get("results") or {}).items():
+            lines += [f"{name}: {_verdict_line(entry, host)}" for entry in result.get("verdicts", ())]
+            lines += [f"{name}: {said}" for said in (*result.get("later", ()), *result.get("left_out", ()))]
+    return lines
+
+
+def _verdict_line(entry: Mapping[str, Any], host: str) -> str:
+    return (
+        f"{entry['gate']} {entry['verdict']}{' (shadow)' if entry.get('shadow') else ''} on {host}: {entry['reason']}"
+    )
+
+
+def plan_lines(steps: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Say what a rollout is about to do, a line a step."""
+    lines: list[str] = []
+    for step in steps:
+        if step["hosts"]:
+            lines.append(f"{step['name']}: {step['release']}, revision {step['revision']}, into slot {step['slot']}")
+            lines += [f"  {number}. {_step_line(entry)}" for number, entry in enumerate(step["steps"], 1)]
+    return lines
+
+
+def _step_line(step: Mapping[str, Any]) -> str:
+    where = " and ".join(step["hosts"])
+    if not step["watched"]:
+        return f"all requests at once on {where}"
+    return f"{step['share']} % of the requests on {where}, watched for {step['bake']} s"
+
+
+def rollout_outcomes(
+    steps: Iterable[Mapping[str, Any]],
+    failed: Mapping[str, str],
+    blamed: Iterable[str],
+    leases: Mapping[str, Mapping[str, Any]],
+    now: str,
+) -> list[dict[str, Any]]:
+    """Return how each deployment's rollout ended, as etcd is to remember it, and in a line for a person.
+
+    A release is marked bad only where it is to blame, which `blamed` says: a shut window or a dead host says nothing about it.
+    """
+    return [
+        _outcome(step, failed.get(step["name"], ""), step["name"] in blamed, leases.get(step["name"]) or {}, now)
+        for step in steps
+        if step["hosts"]
+    ]
+
+
+def _outcome(
+    step: Mapping[str, Any], error: str, is_to_blame: bool, lease: Mapping[str, Any], now: str
+) -> dict[str, Any]:
+    name, what = step["name"], {"release": step["release"], "revision": step["revision"]}
+    seconds = _seconds(lease.get("since"), now)
+    took = "" if seconds is None else f" in {seconds:.0f} s"
+    end = {"seconds": seconds, "slot": step["slot"], **what}
+    told: dict[str, Any] = {"name": name, "token": lease.get("token")}
+    if not error:
+        line = f"{name}: promoted {step['release']}, revision {step['revision']}, slot {step['slot']}{took}"
+        return {**told, "good": what, "finished": {"result": "promoted", **end}, "line": line}
+    reason = error.splitlines()[0]
+    back = f"fallen back to slot {step['former']}" if step["former"] else "nothing was released"
+    told |= {
+        "finished": {"result": "fallen back", "reason": reason, **end},
+        "line": f"{name}: {back}{took}, for {reason}",
+    }
+    return {**told, "bad": {**what, "reason": reason}} if is_to_blame else told
+
+
+def _seconds(since: str | None, now: str) -> float | None:
+    """Return the seconds between two moments in ISO 8601, if both are known."""
+    return (datetime.fromisoformat(now) - datetime.fromisoformat(since)).total_seconds() if since and now else None
