@@ -128,7 +128,8 @@ def plan_deployment(
     traffic = [Record(name, note["active"], note["generation"]) for note in notes]
     step = plan_step(name, content_of({**full, "revision": revision}), list(full["addresses"]), states, traffic)
     data = _step_data(step, full["migrate"], full["rollout"])
-    return {**full, "revision": revision, **data, "floor": _highest_token(notes)}
+    known = {"floor": _highest_token(notes), "capacity": _capacity(full, servers)}
+    return {**full, "revision": revision, **data, **known}
 
 
 def plan_rollback(
@@ -147,7 +148,20 @@ def plan_rollback(
     step, content = plan_return(name, list(full["addresses"]), states, traffic, bad, revision)
     held = {"release": content.release, "revision": content.revision, "server_name": content.server_name}
     data = {**_step_data(step, (), None), "ready_path": content.ready_path}
-    return {**full, **held, **data, "migrate": [], "prepared": True, "floor": _highest_token(notes)}
+    return {**full, **held, **data, "migrate": [], "prepared": True, "floor": _highest_token(notes), "capacity": {}}
+
+
+def _capacity(full: Mapping[str, Any], servers: Mapping[str, Server]) -> dict[str, Any]:
+    """Return what a gate may ask of each application server that answered: whether it serves, what is free there, and what a slot takes."""
+    answered = {host: info for host in full["addresses"] if (info := servers[host].info)}
+    return {
+        host: {
+            "serving": bool(info["serves"].get(full["name"])),
+            "free": info.get("free_memory"),
+            "takes": full["share"].get("memory", 0),
+        }
+        for host, info in answered.items()
+    }
 
 
 def _highest_token(notes: Iterable[Mapping[str, Any]]) -> int:

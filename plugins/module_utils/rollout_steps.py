@@ -49,6 +49,7 @@ def steps_at(
                 "step": deployment["steps"][index],
                 "opens": deployment["steps"][index]["opens"],
                 "policy": deployment["rollout"],
+                "capacity": _room_for(deployment, deployment["steps"][index]["opens"]),
             },
             leases or {},
         )
@@ -77,6 +78,14 @@ def watch_entries(
         }
         for step in steps
     ]
+
+
+def _room_for(deployment: Mapping[str, Any], opens: Iterable[str]) -> dict[str, Any]:
+    """Return what is known of each server; a slot that runs since an earlier step takes nothing more."""
+    return {
+        host: {**room, "takes": room["takes"] if host in opens else 0}
+        for host, room in (deployment.get("capacity") or {}).items()
+    }
 
 
 def add_baselines(before: Mapping[str, Any], answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -76,6 +76,7 @@ import platform
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.nectar.backend.plugins.module_utils.host_memory import USAGE_FILES, free_memory
 from ansible_collections.nectar.backend.plugins.module_utils.slot_host import (
     HOST_ARGUMENTS,
     Layout,
@@ -85,6 +86,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.slot_host import (
     recorded_deployments,
 )
 from ansible_collections.nectar.backend.plugins.module_utils.slots import SlotError, record_data
+from ansible_collections.nectar.backend.plugins.module_utils.text_files import read_text
 from ansible_collections.nectar.backend.plugins.module_utils.traffic_host import read_all_traffic
 
 
@@ -107,6 +109,7 @@ def read_state(module: AnsibleModule, layout: Layout) -> dict[str, Any]:
         "records": {name: record_data(slot["record"]) for name, slot in slots.items()},
         "serves": {name: slot["serves"] for name, slot in slots.items()},
         "releases": installed_releases(layout),
+        "free_memory": free_memory({path: read_text(path) for path in USAGE_FILES}),
         "traffic": {
             name: {key: value for key, value in note.items() if key != "former"}
             for name, note in read_all_traffic(layout.state).items()

@@ -302,6 +302,21 @@ def test_a_replacement_goes_by_its_policy() -> None:
     assert make_plan([planned], 2)["lines"][1] == "  1. 5 % of the requests on app1, watched for 1 s"
 
 
+def test_what_the_gates_may_ask_of_a_server_comes_with_the_plan() -> None:
+    found = {**info(production=record()), "free_memory": 210}
+    full = full_deployment(
+        deployment(share={"memory": 48}), APPLICATION, {"app1": Server("a", found), "app2": Server("b", None)}, "x"
+    )
+    planned = plan_deployment(
+        full,
+        "r2",
+        {"app1": Server("a", found), "app2": Server("b", None)},
+        [{"active": "blue", "generation": 1, "token": 9}],
+    )
+    assert planned["capacity"] == {"app1": {"serving": True, "free": 210, "takes": 48}}
+    assert planned["floor"] == 9
+
+
 def test_a_step_that_was_never_ended_is_found_by_the_furthest() -> None:
     step = {"name": "production", "slot": "blue", "generation": 4}
     left = {"index": 1, "slot": "green", "hosts": ["app1"], "share": 20, "generation": 3}

@@ -8,6 +8,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.host_memory import 
     FILES,
     HostMemoryError,
     check_memory,
+    free_memory,
     read_memory,
 )
 
@@ -38,3 +39,47 @@ def test_the_least_counts(v2: str | None, v1: str | None, least: int) -> None:
 def test_a_kernel_that_says_nothing_is_refused() -> None:
     with pytest.raises(HostMemoryError, match="no line MemTotal"):
         read_memory({"/proc/meminfo": ""})
+
+
+AVAILABLE = "MemTotal: 2015232 kB\nMemAvailable: 1024000 kB\n"
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("texts", "free"),
+    [
+        pytest.param({}, 1000, id="a machine"),
+        pytest.param({"memory.max": "max", "memory.current": str(300 * MIB)}, 1000, id="a container without a limit"),
+        pytest.param({"memory.max": str(512 * MIB), "memory.current": str(300 * MIB)}, 212, id="a container"),
+        pytest.param(
+            {
+                "memory.max": str(512 * MIB),
+                "memory.current": str(300 * MIB),
+                "memory.stat": f"active_file 4\ninactive_file {100 * MIB}\n",
+            },
+            312,
+            id="files that can be dropped are free",
+        ),
+        pytest.param(
+            {
+                "memory/memory.limit_in_bytes": str(512 * MIB),
+                "memory/memory.usage_in_bytes": str(600 * MIB),
+                "memory/memory.stat": f"inactive_file 5\ntotal_inactive_file {8 * MIB}\n",
+            },
+            0,
+            id="nothing left by cgroup v1",
+        ),
+        pytest.param(
+            {"memory/memory.limit_in_bytes": NO_LIMIT_V1, "memory/memory.usage_in_bytes": str(600 * MIB)},
+            1000,
+            id="no limit by cgroup v1",
+        ),
+    ],
+)
+def test_what_is_free(texts: dict[str, str], free: int) -> None:
+    found = {"/proc/meminfo": AVAILABLE, **{f"/sys/fs/cgroup/{name}": text for name, text in texts.items()}}
+    assert free_memory(found) == free
+
+
+def test_a_kernel_that_does_not_tell_what_is_available_is_not_guessed_at() -> None:
+    assert free_memory({"/proc/meminfo": MEMINFO}) is None

@@ -80,6 +80,15 @@ def test_the_former_release_is_counted_over_all_steps_and_load_balancers() -> No
     assert told["before"] == both["alice"]
 
 
+def test_a_slot_that_runs_already_takes_no_more_memory() -> None:
+    room = {"serving": True, "free": 200, "takes": 48}
+    steps = planned_steps(["app1", "app2"], [CANARY, ALL], True)
+    alice = {"name": "alice", "rollout": {}, "steps": steps, "capacity": {"app1": room, "app2": room}}
+    first, second = steps_at([alice], 0)[0], steps_at([alice], 1)[0]
+    assert [first["capacity"][host]["takes"] for host in ("app1", "app2")] == [48, 0]
+    assert [second["capacity"][host]["takes"] for host in ("app1", "app2")] == [0, 48]
+
+
 def verdict(gate: str, outcome: str, *, shadow: bool = False) -> dict[str, Any]:
     return {"gate": gate, "verdict": outcome, "reason": f"{gate} has its reason", "evidence": {}, "shadow": shadow}
 
