@@ -100,6 +100,15 @@ def add_baselines(before: Mapping[str, Any], answers: Mapping[str, Mapping[str, 
     return counted
 
 
+def former_slots(deployments: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the deployments that migrated under a slot that serves, each with that slot: it must bear the new schema until it is relieved."""
+    return [
+        {**deployment, "slot": deployment["former"], "switches": False}
+        for deployment in deployments
+        if deployment["former"] and deployment["migrate"]
+    ]
+
+
 def with_leases(
     deployments: Iterable[Mapping[str, Any]], leases: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from ansible_collections.nectar.backend.plugins.filter import (
     connection_report,
     environment_records,
     firewall_statements,
+    former_slots,
     leftover_table,
     promoted_deployments,
     required_secrets,
@@ -37,6 +38,7 @@ MODULES = (
     connection_report,
     environment_records,
     firewall_statements,
+    former_slots,
     leftover_table,
     promoted_deployments,
     required_secrets,
@@ -189,6 +191,12 @@ STEP = {"name": "production", "hosts": ["app1"], "migrate_host": "app1"}
             id="verdict_failures",
         ),
         pytest.param("add_baselines", [{}, {"lb1": {"unreachable": True}}], {}, id="add_baselines of a silent host"),
+        pytest.param(
+            "former_slots",
+            [[{**STEP, "former": None, "migrate": ["migrate"]}]],
+            [],
+            id="former_slots of a first release",
+        ),
         pytest.param("watch_entries", [[], 40], [], id="watch_entries of nobody"),
         pytest.param("verdict_lines", [{"db1": {"unreachable": True}}], [], id="verdict_lines of a silent host"),
         pytest.param(

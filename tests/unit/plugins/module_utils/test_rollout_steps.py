@@ -10,6 +10,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.access_log import C
 from ansible_collections.nectar.backend.plugins.module_utils.rollout_steps import (
     add_baselines,
     explain,
+    former_slots,
     plan_lines,
     planned_steps,
     rollout_outcomes,
@@ -87,6 +88,12 @@ def test_a_slot_that_runs_already_takes_no_more_memory() -> None:
     first, second = steps_at([alice], 0)[0], steps_at([alice], 1)[0]
     assert [first["capacity"][host]["takes"] for host in ("app1", "app2")] == [48, 0]
     assert [second["capacity"][host]["takes"] for host in ("app1", "app2")] == [0, 48]
+
+
+def test_only_a_slot_that_serves_on_a_migrated_schema_is_asked_again() -> None:
+    migrating = {"name": "alice", "slot": "green", "former": "blue", "migrate": ["migrate"], "switches": True}
+    others = [{**migrating, "former": None}, {**migrating, "migrate": []}]
+    assert former_slots([migrating, *others]) == [{**migrating, "slot": "blue", "switches": False}]
 
 
 def verdict(gate: str, outcome: str, *, shadow: bool = False) -> dict[str, Any]:
