@@ -111,7 +111,10 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "identity_port": {"type": "int", "default": 8010},
 }
 LOG_COMMAND = ("journalctl", "--namespace=haproxy", "--output=cat", "--follow", "--lines=0")
-TICK, LOOK_SECONDS, TELL_SECONDS, COUNT_SECONDS = 0.05, 0.1, 0.2, 1.0
+TICK = 0.05
+LOOK_SECONDS = 0.1
+TELL_SECONDS = 0.2
+COUNT_SECONDS = 1.0
 # The journal shows a line up to a quarter of a second late.
 LOG_DELAY = 0.4
 # Seconds beyond the step that answers to our own requests are waited for.
@@ -291,10 +294,17 @@ class Log:
         return [request for line in lines if (request := parse_line(line))]
 
 
+class Follower(subprocess.Popen[bytes]):
+    """What writes the access log down here as it grows; run_command would wait for its end."""
+
+    def __init__(self) -> None:
+        super().__init__(LOG_COMMAND, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
 @contextmanager
 def following_log() -> Iterator[Log]:
     """Follow the access log from now on."""
-    with subprocess.Popen(LOG_COMMAND, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with Follower() as process:
         try:
             if process.stdout is None:
                 raise OSError("the access log can't be read")

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Carry a rollout's heartbeat and verdicts between its controller and this load balancer, as lines of JSON, until stdin ends."""
 

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+# ansible-test's own environment has no other collections.
+pytest.importorskip("ansible_collections.community.general")
+
 # In a process of its own, which has loaded nothing else.
 LOAD = """
 import json, sys

@@ -55,7 +55,7 @@ def test_whose_requests_count(line: Request, counted: tuple[int, int]) -> None:
 
 def test_errors_of_the_new_slot_fail_the_step() -> None:
     seen = watch()
-    for _ in range(60):
+    for _number in range(60):
         seen.see(request(status=500))
         seen.see(request("blue"))
     verdicts = seen.verdicts(final=False)
@@ -66,7 +66,7 @@ def test_errors_of_the_new_slot_fail_the_step() -> None:
 
 def test_shadow_reports_and_does_not_fail() -> None:
     seen = watch(policy={"compare": {}, "shadow": ["compare"]})
-    for _ in range(60):
+    for _number in range(60):
         seen.see(request(status=500))
         seen.see(request("blue"))
     (verdict,) = seen.verdicts(final=False)
@@ -110,7 +110,7 @@ def test_what_another_load_balancer_says(state: dict[str, Any], verdict: str) ->
 
 def test_counts_of_others_are_summed_up() -> None:
     seen, other = watch(), watch()
-    for _ in range(60):
+    for _number in range(60):
         other.see(request(status=500))
         other.see(request("blue"))
     other_state = {**other.state([]), "verdict": "watching"}
