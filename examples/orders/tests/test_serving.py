@@ -51,8 +51,7 @@ def port() -> int:
 def server(port: int) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "orders.serving", "--bind", f"127.0.0.1:{port}", "--threads", "2"]
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "ORDERS_DATABASE": "postgresql://nobody:x@127.0.0.1:1/none"}
-    # S603: this program, and a number.
-    with subprocess.Popen(command, env=environment) as process:  # noqa: S603
+    with subprocess.Popen(command, env=environment) as process:  # noqa: S603 - this program, and a number
         assert eventually(lambda: health(port) == 200)
         yield process
         process.kill()
