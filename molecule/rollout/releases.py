@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from client import Client, Door, eventually
-from lab import ROOT, Lab, run
+from lab import ROOT, Lab
 from registry import Registry
 
 BALANCERS = ("lb1", "lb2")
@@ -109,7 +109,7 @@ class Releases:
             slot
             for host in SERVERS
             for slot in ("blue", "green")
-            if run_on(self.lab, host, f"systemctl is-active nectar-{self.name}-{slot}.target") == "active"
+            if self.lab.on(host, f"systemctl is-active nectar-{self.name}-{slot}.target").strip() == "active"
         }
 
     @contextlib.contextmanager
@@ -124,12 +124,5 @@ class Releases:
             yield asking
 
 
-def run_on(lab: Lab, host: str, command: str) -> str:
-    return lab.on(host, command).strip()
-
-
 def failures(clients: list[Client]) -> list[Any]:
     return [answer for client in clients for answer in client.failures]
-
-
-__all__ = ["BALANCERS", "ORDER", "SERVERS", "Releases", "failures", "run"]

@@ -189,10 +189,10 @@ def _state(name: str, info: Mapping[str, Any]) -> HostState:
 
 def _step_data(step: Step, migrate: Sequence[str], policy: Mapping[str, Any] | None) -> dict[str, Any]:
     """`policy` is the deployment's own way through its steps; without one, all goes at once."""
-    gated = step.switches and bool(step.former) and policy is not None
-    resolved = resolve_steps(policy, list(step.hosts)) if gated and policy else ()
+    is_replacement = step.switches and bool(step.former) and policy is not None
+    resolved = resolve_steps(policy, step.hosts) if is_replacement and policy else ()
     return {
-        "steps": planned_steps(step.hosts, resolved, gated),
+        "steps": planned_steps(step.hosts, resolved, is_replacement),
         "prepared": False,
         "slot": step.slot,
         "generation": step.generation,
