@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,16 @@ def everything_serves(lab: Lab) -> Iterator[None]:
 @pytest.fixture
 def alice(lab: Lab, tmp_path: Path) -> Releases:
     return Releases(lab, "alice", tmp_path)
+
+
+@pytest.fixture
+def carol(lab: Lab, tmp_path: Path) -> Releases:
+    (tmp_path / "carol").mkdir()
+    return Releases(lab, "carol", tmp_path / "carol")
+
+
+@pytest.fixture
+def aside() -> Iterator[ThreadPoolExecutor]:
+    """Runs that go on beside what a test waits for."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool

@@ -19,6 +19,7 @@ from registry import Registry
 
 BALANCERS = ("lb1", "lb2")
 SERVERS = ("app1", "app2")
+KEEPERS = ("db1", "db2", "db3")
 ORDER = "/orders/1"
 
 
@@ -51,16 +52,16 @@ class Releases:
         )
 
     def promoted(self, playbook: str = "deploy.yml", *words: str) -> str:
-        """Release it to its good end; return what was printed."""
+        """Release it to its good end; return what was printed, in one line, for what is long is folded."""
         done = self.play(playbook, *words)
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-        return done.stdout
+        return " ".join(done.stdout.split())
 
     def refused(self, playbook: str = "deploy.yml", *words: str) -> str:
-        """Release it, and see it refused or taken back; return what was printed."""
+        """Release it, and see it refused or taken back; return what was printed, in one line."""
         done = self.play(playbook, *words)
         assert done.returncode != 0, done.stdout[-5000:]
-        return done.stdout + done.stderr
+        return " ".join((done.stdout + done.stderr).split())
 
     @contextlib.contextmanager
     def under_way(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -71,6 +72,7 @@ class Releases:
             process = subprocess.Popen(
                 [playbook, *words, "-e", f"deployment={self.name}"],
                 cwd=ROOT,
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -91,12 +93,32 @@ class Releases:
     def step_open(self) -> bool:
         return all(note.get("step") for note in self.notes())
 
+    def told(self, file: str) -> list[dict[str, Any]]:
+        """What the application servers remember of the deployment."""
+        return [
+            json.loads(self.lab.on(host, f"cat /var/lib/nectar/deployments/{self.name}/{file}")) for host in SERVERS
+        ]
+
+    def past(self) -> list[str]:
+        """The revisions that can be returned to, the newest first, on whose word all servers agree."""
+        found = {tuple(content["revision"] for content in record["past"]) for record in self.told("record.json")}
+        assert len(found) == 1, found
+        return list(found.pop())
+
+    def idle_revision(self) -> str:
+        """What the slot holds that doesn't serve, on every server."""
+        found = {
+            content["revision"]
+            for record in self.told("record.json")
+            for slot, content in record["slots"].items()
+            if slot != record["active"]
+        }
+        assert len(found) == 1, found
+        return str(found.pop())
+
     def active(self) -> tuple[str, str]:
         """The slot that serves and its revision, on whose word all servers agree."""
-        records = [
-            json.loads(self.lab.on(host, f"cat /var/lib/nectar/deployments/{self.name}/record.json"))
-            for host in SERVERS
-        ]
+        records = self.told("record.json")
         found = {(record["active"], record["slots"][record["active"]]["revision"]) for record in records}
         assert len(found) == 1, records
         (slot_and_revision,) = found
@@ -113,7 +135,16 @@ class Releases:
         }
 
     @contextlib.contextmanager
-    def load(self, clients: int = 4, pause: float = 0.05) -> Iterator[list[Client]]:
+    def without_etcd(self) -> Iterator[None]:
+        """Nobody keeps leases and marks while the block lasts."""
+        try:
+            self.lab.on_all(KEEPERS, "systemctl stop etcd")
+            yield
+        finally:
+            self.lab.on_all(KEEPERS, "systemctl start --no-block etcd")
+
+    @contextlib.contextmanager
+    def load(self, clients: int = 4, pause: float = 0.2) -> Iterator[list[Client]]:
         """Clients that go on asking for an order; each is bounded."""
         door = self.door
         with contextlib.ExitStack() as stack:

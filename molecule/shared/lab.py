@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from client import Door
@@ -25,7 +26,11 @@ os.environ["ANSIBLE_FORCE_COLOR"] = "false"
 
 
 def run(command: Sequence[str], *, seconds: float = 60, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=seconds, check=False, cwd=ROOT)
+    # Commands run side by side: what one of them, like ssh, does to an input that they share would stop Ansible.
+    stdin = subprocess.DEVNULL if text is None else None
+    return subprocess.run(
+        command, input=text, stdin=stdin, capture_output=True, text=True, timeout=seconds, check=False, cwd=ROOT
+    )
 
 
 class Lab:
@@ -76,6 +81,11 @@ class Lab:
     def on(self, host: str, command: str) -> str:
         """Run a command as root on a host over SSH and return what it printed."""
         return run(["ssh", "-F", str(STATE / "ssh_config"), host, f"sudo {command}"]).stdout
+
+    def on_all(self, hosts: Sequence[str], command: str) -> None:
+        """Run a command as root on several hosts at once."""
+        with ThreadPoolExecutor(len(hosts)) as pool:
+            list(pool.map(lambda host: self.on(host, command), hosts))
 
     def status(self) -> dict[str, dict[str, object]]:
         rows = json.loads(run([sys.executable, "-m", "nectar_backend", "status", "--format", "json"]).stdout)

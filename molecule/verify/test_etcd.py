@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 testinfra_hosts = ["ansible://database_servers"]
@@ -55,3 +57,43 @@ def test_clients_without_a_certificate_learn_nothing(host: Any) -> None:
 
 def test_the_data_have_a_filesystem_of_their_own(host: Any) -> None:
     assert host.check_output("findmnt --noheadings --output TARGET --target /var/lib/etcd/data") == "/var/lib/etcd"
+
+
+def test_the_lead_goes_away_when_it_comes_to_the_primary(host: Any) -> None:
+    """Move etcd's lead here on purpose, from whoever has it, and see the timer move it on."""
+    if len(all_endpoints(host)) == 1:
+        return
+    with host.sudo():
+        if host.run("ls /var/lib/postgresql/*/main/standby.signal").rc == 0:
+            return
+    # The timer may move it between a look and the order, and members may be about to agree.
+    assert within(20, lambda: leads_etcd(host) or take_lead(host))
+    assert within(30, lambda: not leads_etcd(host))
+
+
+def within(seconds: float, check: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not check():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.5)
+    return True
+
+
+def leads_etcd(host: Any) -> bool:
+    """Whether this host's member of etcd leads."""
+    status = own_status(host)
+    return bool(status["leader"] == status["header"]["member_id"])
+
+
+def own_status(host: Any) -> dict[str, Any]:
+    shown = etcdctl(host, own_endpoint(host), "endpoint status --write-out json")
+    return dict(json.loads(shown.stdout)[0]["Status"])
+
+
+def take_lead(host: Any) -> bool:
+    """Order whoever leads to hand the lead to this host's member; whether it did."""
+    status = own_status(host)
+    listed = json.loads(etcdctl(host, own_endpoint(host), "member list --write-out json").stdout)["members"]
+    leader = next((member["clientURLs"][0] for member in listed if member["ID"] == status["leader"]), "")
+    return bool(leader) and etcdctl(host, leader, f"move-leader {status['header']['member_id']:x}").rc == 0

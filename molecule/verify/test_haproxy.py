@@ -95,6 +95,24 @@ def test_a_request_is_logged_without_its_query(
     assert "private" not in line
 
 
+def test_a_reload_loses_no_request_of_a_kept_connection(
+    host: Any, address: str, context: ssl.SSLContext, unknown_name: str
+) -> None:
+    connection = http.client.HTTPConnection(unknown_name, timeout=SECONDS)
+    plain = socket.create_connection((address, 443), SECONDS)
+    connection.sock = context.wrap_socket(plain, server_hostname=unknown_name)
+    closing = []
+    for _request in range(2):
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        response.read()
+        closing.append(response.will_close)
+        # Until it ends well, systemd waits for the new worker, and the old one has begun to stop.
+        with host.sudo():
+            host.check_output("systemctl reload haproxy.service")
+    assert closing == [False, True]
+
+
 def test_only_root_reaches_the_admin_socket(host: Any) -> None:
     assert host.run("test -w /run/haproxy/admin.sock").rc != 0
     with host.sudo():

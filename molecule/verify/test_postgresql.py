@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 
 testinfra_hosts = ["ansible://database_servers"]
 
@@ -71,6 +72,24 @@ def test_with_three_members_commits_wait_for_a_standby_that_streams(host: Any) -
     assert states in expected
     names = query(host, "SHOW synchronous_standby_names")
     assert names.startswith("ANY 1 ") if len(cluster(host)) == 3 else names == ""
+
+
+def test_the_lead_is_short_and_a_crash_hands_it_over_at_once(host: Any) -> None:
+    with host.sudo():
+        shown = host.check_output("patronictl --config-file /etc/patroni/config.yml show-config")
+    settings = yaml.safe_load(shown)
+    times = {name: settings[name] for name in ("ttl", "loop_wait", "retry_timeout", "primary_start_timeout")}
+    assert times == {"ttl": 20, "loop_wait": 1, "retry_timeout": 5, "primary_start_timeout": 0}
+    several = len(cluster(host)) == 3
+    assert settings["failsafe_mode"] is True
+    assert (settings["synchronous_mode"], settings["synchronous_mode_strict"]) == (
+        ("quorum", True) if several else (False, False)
+    )
+
+
+def test_no_commit_is_acknowledged_before_it_is_safe(host: Any) -> None:
+    for name in ("synchronous_commit", "fsync", "full_page_writes"):
+        assert query(host, f"SHOW {name}") == "on"
 
 
 def test_changes_take_a_password(host: Any) -> None:

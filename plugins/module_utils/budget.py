@@ -389,6 +389,9 @@ def plan_timeouts(request: int) -> dict[str, dict[str, Any]]:
         "statement": figure(
             request // 3, "s", "a third of a request: with the wait for a connection it stays below it"
         ),
+        "migration_lock": figure(
+            request // 6, "s", "half of a statement: requests that queue behind a waiting migration still end well"
+        ),
         "query_wait": figure(request // 2, "s", "half of a request for a connection of the pool"),
         "idle_transaction": figure(request, "s", "as long as a request: longer, it serves nobody"),
         "worker": figure(request, "s", "what a request may take (request_timeout)"),

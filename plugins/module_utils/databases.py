@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.nectar.backend.plugins.module_utils.durability import find_weakened
+
 # PostgreSQL cuts longer names off silently, so two of them could become one.
 IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 SYSTEM_DATABASES = frozenset({"postgres", "template0", "template1"})
@@ -63,6 +65,7 @@ class State:
     databases: Mapping[str, Database]
     extensions: frozenset[str]
     admitted: frozenset[str]
+    weakened: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,11 @@ SELECT json_build_object(
       'name', datname, 'owner', pg_catalog.pg_get_userbyid(datdba),
       'is_open', pg_catalog.has_database_privilege('public', oid, 'CONNECT, TEMPORARY')))
     FROM pg_catalog.pg_database),
+  'weakened', (SELECT coalesce(json_agg(json_build_object(
+      'role', coalesce((SELECT rolname FROM pg_catalog.pg_authid WHERE oid = setrole), ''),
+      'database', coalesce((SELECT datname FROM pg_catalog.pg_database WHERE oid = setdatabase), ''),
+      'value', split_part(own, '=', 2))), '[]')
+    FROM pg_catalog.pg_db_role_setting, unnest(setconfig) own WHERE own LIKE 'synchronous_commit=%'),
   'extensions', (SELECT json_agg(extname) FROM pg_catalog.pg_extension),
   'admitted', (SELECT coalesce(json_agg(rolname), '[]') FROM pg_catalog.pg_authid
     WHERE pg_catalog.has_database_privilege(oid, current_database(), 'CONNECT')))
@@ -152,6 +160,7 @@ def read_state(reply: Mapping[str, Any]) -> State:
         databases={database.name: database for database in databases},
         extensions=frozenset(reply["extensions"]),
         admitted=frozenset(reply["admitted"]),
+        weakened=find_weakened(reply["weakened"]),
     )
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from ansible_collections.nectar.backend.plugins.module_utils.gates import GateError
+from ansible_collections.nectar.backend.plugins.module_utils.registry_applications import MIGRATION_FIELDS
 from ansible_collections.nectar.backend.plugins.module_utils.releases import ReleaseError, Target, make_target
 from ansible_collections.nectar.backend.plugins.module_utils.revisions import check_application, missing_secrets
-from ansible_collections.nectar.backend.plugins.module_utils.rollout_policy import full_policy, resolve_steps
+from ansible_collections.nectar.backend.plugins.module_utils.rollout_policy import (
+    careful_policy,
+    full_policy,
+    resolve_steps,
+)
 from ansible_collections.nectar.backend.plugins.module_utils.rollout_steps import plan_lines, planned_steps
 from ansible_collections.nectar.backend.plugins.module_utils.slots import (
     SLOTS,
@@ -23,8 +29,10 @@ from ansible_collections.nectar.backend.plugins.module_utils.slots import (
     parse_data,
     plan_return,
     plan_step,
+    read_content,
     waves,
 )
+from ansible_collections.nectar.backend.plugins.module_utils.units import Limits, migration_times
 
 DEFAULT_PATH = "/"
 
@@ -84,6 +92,50 @@ def check_deployment(
     return [f"{name}: {problem}" for problem in problems]
 
 
+def check_migration(deployment: Mapping[str, Any], application: Mapping[str, Any], limits: Limits) -> list[str]:
+    """Say which of a migration's timeouts doesn't fit those around it: a wait for a lock, a statement, all migrations; and a request's."""
+    if not application.get("migrate"):
+        return []
+    name, (lock, statement) = deployment["name"], migration_times(application, limits)
+    request = (deployment.get("share") or {}).get("statement_timeout") or 0
+    longest = statement or limits.migrate_timeout
+    problems = []
+    if lock < 1:
+        problems.append(
+            f"migrate_lock_timeout is {lock}; expected at least 1, for requests queue behind a migration that waits"
+        )
+    if longest > limits.migrate_timeout:
+        problems.append(
+            f"migrate_statement_timeout is {statement}; expected at most {limits.migrate_timeout}, which all migrations may take together "
+            "(rollout_migrate_timeout)"
+        )
+    if lock >= longest:
+        problems.append(
+            f"migrate_lock_timeout is {lock}; expected less than {longest}, which the statement that waits may take"
+        )
+    if request and lock >= request:
+        problems.append(
+            f"migrate_lock_timeout is {lock}; expected less than {request}, after which the requests that queue behind it fail; "
+            "lower it, or raise request_timeout in the budget"
+        )
+    return [f"{name}: {problem}" for problem in problems]
+
+
+def one_application(chosen: Mapping[str, Mapping[str, Any]], is_named: bool) -> str:
+    """Return the application of the deployments that a given source is for; it must be one, of deployments that somebody named."""
+    if not is_named:
+        raise PlanError(
+            "release is given, and no deployment is; say whose release it is, as in -e deployment=alice or -e member=alice"
+        )
+    applications = sorted({str(deployment["application"]) for deployment in chosen.values()})
+    if len(applications) != 1:
+        shown = ", ".join(f"{name} runs {deployment['application']}" for name, deployment in chosen.items())
+        raise PlanError(
+            f"release is given for deployments of {len(applications)} applications ({shown}); deploy those of one at a time"
+        )
+    return applications[0]
+
+
 def merged_environment(deployment: Mapping[str, Any], application: Mapping[str, Any]) -> dict[str, str]:
     """Return the application's environment with what the deployment says otherwise."""
     both = {**(application.get("environment") or {}), **(deployment.get("environment") or {})}
@@ -102,6 +154,7 @@ def full_deployment(
         "database_role": deployment.get("database_role") or "",
         "processes": application["processes"],
         "migrate": application.get("migrate") or [],
+        **{key: application[key] for key in MIGRATION_FIELDS if key in application},
         "environment": merged_environment(deployment, application),
         "share": share_of(deployment),
         "rollout": full_policy(deployment.get("rollout") or {}),
@@ -127,9 +180,21 @@ def plan_deployment(
     }
     traffic = [Record(name, note["active"], note["generation"]) for note in notes]
     step = plan_step(name, content_of({**full, "revision": revision}), list(full["addresses"]), states, traffic)
+    full = {**full, "rollout": _policy_for(step, full)}
     data = _step_data(step, full["migrate"], full["rollout"])
     known = {"floor": _highest_token(notes), "capacity": _capacity(full, servers)}
     return {**full, "revision": revision, **data, **known}
+
+
+def _policy_for(step: Step, full: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the policy by which it goes; a change of the database that what serves can't bear goes with care."""
+    policy: dict[str, Any] = full["rollout"]
+    if full.get("backward_compatible", True) or not (step.switches and step.former and full["migrate"]):
+        return policy
+    try:
+        return careful_policy(policy)
+    except GateError as error:
+        raise PlanError(f"{full['name']}: {error}") from error
 
 
 def plan_rollback(
@@ -139,16 +204,31 @@ def plan_rollback(
     bad: Mapping[str, str],
     revision: str,
 ) -> dict[str, Any]:
-    """Return the deployment with the step that brings back what its other slot holds: nothing is prepared, and nothing migrates."""
+    """Return the deployment with the step that brings back its last good revision: nothing is built, and nothing migrates.
+
+    What its other slot doesn't hold any more is made anew from what the servers kept.
+    """
     name = full["name"]
     states = {
         host: _state(name, server.info) for host, server in servers.items() if server.info and host in full["addresses"]
     }
     traffic = [Record(name, note["active"], note["generation"]) for note in notes]
-    step, content = plan_return(name, list(full["addresses"]), states, traffic, bad, revision)
-    held = {"release": content.release, "revision": content.revision, "server_name": content.server_name}
-    data = {**_step_data(step, (), None), "ready_path": content.ready_path}
-    return {**full, **held, **data, "migrate": [], "prepared": True, "floor": _highest_token(notes), "capacity": {}}
+    step, content, is_held = plan_return(name, list(full["addresses"]), states, traffic, bad, revision)
+    way = {"returns": True, "prepared": is_held, "kept": not is_held, "migrate": []}
+    return {
+        **full,
+        **asdict(content),
+        **_step_data(step, (), None),
+        **way,
+        "floor": _highest_token(notes),
+        "capacity": {},
+    }
+
+
+def return_line(step: Mapping[str, Any]) -> str:
+    """Say where a way back leads, and how."""
+    how = "made anew from what the servers kept" if step["kept"] else f"which slot {step['slot']} still holds"
+    return f"{step['name']}: back to revision {step['revision']}, {how}"
 
 
 def _capacity(full: Mapping[str, Any], servers: Mapping[str, Server]) -> dict[str, Any]:
@@ -184,7 +264,9 @@ def open_steps(steps: Iterable[Mapping[str, Any]], load_balancers: Iterable[Mapp
 
 def _state(name: str, info: Mapping[str, Any]) -> HostState:
     data = info["records"].get(name)
-    return HostState(parse_data(data, name) if data else Record(name), bool(info["serves"].get(name)))
+    record = parse_data(data, name) if data else Record(name)
+    kept = tuple(read_content(entry) for entry in (info.get("kept") or {}).get(name, ()))
+    return HostState(record, bool(info["serves"].get(name)), kept)
 
 
 def _step_data(step: Step, migrate: Sequence[str], policy: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -194,6 +276,8 @@ def _step_data(step: Step, migrate: Sequence[str], policy: Mapping[str, Any] | N
     return {
         "steps": planned_steps(step.hosts, resolved, is_replacement),
         "prepared": False,
+        "kept": False,
+        "returns": False,
         "slot": step.slot,
         "generation": step.generation,
         "switches": step.switches,
@@ -253,6 +337,7 @@ def promoted_deployments(
                     "addresses": {host: addresses[host] for host in deployment["hosts"] if host in addresses},
                     "server_name": record.serving.server_name,
                     "ready_path": record.serving.ready_path,
+                    "max_connections": record.serving.max_connections,
                     "revision": record.serving.revision,
                     "slot": record.active,
                     "generation": record.generation,
@@ -305,9 +390,15 @@ def _step_errors(step: Mapping[str, Any], answers: Mapping[str, Mapping[str, Any
         if isinstance(found, dict) and step["name"] in found
     }
     errors = [f"{host}: {result['error']}" for host, result in results.items() if result.get("error")]
+    errors += [f"{host}: {answer['msg']}" for host, answer in answers.items() if _has_failed(answer)]
     if asked == "any":
         silent = step["ready_path"] and not results
         return errors or (["no load balancer answered, so nothing was switched"] if silent else [])
     named = step.get(asked) or ()
     owing = [named] if isinstance(named, str) else named
     return errors + [f"{host}: stopped answering during the deploy" for host in owing if host not in results]
+
+
+def _has_failed(answer: Mapping[str, Any]) -> bool:
+    """Say whether a module failed altogether on a host that answers."""
+    return bool(answer.get("failed") and "results" not in answer and not answer.get("unreachable"))

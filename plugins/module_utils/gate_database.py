@@ -85,7 +85,10 @@ class Transaction:
 
 @dataclass(frozen=True)
 class DatabaseFacts:
-    """What the primary tells of itself; `free` is percent by path, `backup_age` seconds where backups are declared."""
+    """What the primary tells of itself; `free` is percent by path.
+
+    Where backups are declared, `backup_age` is seconds since the last proven one, or `backup_error` says why nobody knows.
+    """
 
     standby: bool
     replicas: tuple[Replica, ...] = ()
@@ -94,6 +97,7 @@ class DatabaseFacts:
     free: Mapping[str, float] | None = None
     backups: bool = False
     backup_age: float | None = None
+    backup_error: str = ""
 
 
 def check(spec: Mapping[str, Any], field: str) -> list[str]:
@@ -147,7 +151,7 @@ def _parts(spec: Mapping[str, Any], facts: DatabaseFacts) -> Iterator[Part]:
     if (least := spec.get("disk", DISK)) is not False:
         yield _disk(least, facts.free or {})
     if facts.backups and (oldest := spec.get("backup", BACKUP)) is not False:
-        yield _backup(oldest, facts.backup_age)
+        yield _backup(oldest, facts.backup_age, facts.backup_error)
 
 
 def _replication(limit: str, facts: DatabaseFacts) -> Part:
@@ -183,9 +187,9 @@ def _disk(least: int, free: Mapping[str, float]) -> Part:
     return percent < least, f"{says}, under {least} %" if percent < least else says, figures
 
 
-def _backup(limit: int, age: float | None) -> Part:
+def _backup(limit: int, age: float | None, error: str) -> Part:
     if age is None:
-        return True, "no backup is proven", {"backup_age_hours": None}
+        return True, f"no backup is proven{f': {error}' if error else ''}", {"backup_age_hours": None}
     hours = age / 3600
     says = f"the last proven backup is {hours:.1f} h old"
     return hours > limit, f"{says}, over {limit} h" if hours > limit else says, {"backup_age_hours": round(hours, 1)}

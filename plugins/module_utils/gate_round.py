@@ -33,7 +33,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.rollout_policy impo
 
 @dataclass(frozen=True)
 class Declared:
-    """What the environment has, beside what every environment has; `backup` is when the last backup was proven."""
+    """What the environment has, beside what every environment has; `backup` is when the last proven backup was made, where the inventory says so."""
 
     prometheus: str = ""
     backups: bool = False

@@ -30,6 +30,13 @@ class Caller:
     def ask(self, method: str, url: str, body: Any = None) -> Any:
         """Send one request and return the decoded answer."""
         try:
+            return json.loads(self.tell(method, url, body))
+        except ValueError as error:
+            raise HttpsError(f"{url} gave no usable answer to {method}: {error}") from error
+
+    def tell(self, method: str, url: str, body: Any = None) -> str:
+        """Send one request and return the answer as it is: not all are JSON."""
+        try:
             with open_url(
                 url,
                 method=method,
@@ -44,7 +51,7 @@ class Caller:
                 url_password=self.password,
                 force_basic_auth=self.username is not None,
             ) as reply:
-                return json.load(reply)
+                return str(reply.read().decode())
         except urllib.error.HTTPError as error:
             text = error.read(300).decode(errors="replace").strip()
             raise HttpsError(f"{url} answered {error.code} to {method}: {text}") from error

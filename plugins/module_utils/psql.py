@@ -16,12 +16,12 @@ QUIET = "SET log_min_error_statement = panic; SET log_min_duration_statement = -
 SECONDS = 300
 
 
-def run_psql(module: Any, sql: str) -> str:
+def run_psql(module: Any, sql: str, database: str = "postgres", seconds: int = SECONDS) -> str:
     """Run SQL as the superuser; it travels by standard input, where no process list shows it."""
     params = module.params
-    command = ["timeout", str(SECONDS), "runuser", "--user", params["login_user"], "--"]
+    command = ["timeout", str(seconds), "runuser", "--user", params["login_user"], "--"]
     command += ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]
-    command += ["--host", params["socket_directory"], "--dbname", "postgres", "--file", "-"]
+    command += ["--host", params["socket_directory"], "--dbname", database, "--file", "-"]
     code, out, errors = module.run_command(command, data=f"{QUIET}\n{sql}", cwd="/")
     if code != 0:
         lines = [line for line in errors.splitlines() if "SCRAM-SHA-256" not in line]

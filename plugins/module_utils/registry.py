@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible_collections.nectar.backend.plugins.module_utils.budget import Server as BudgetServer
 from ansible_collections.nectar.backend.plugins.module_utils.budget import Settings
+from ansible_collections.nectar.backend.plugins.module_utils.index_definitions import MOST_INDEXES, check_indexes
 from ansible_collections.nectar.backend.plugins.module_utils.registry_applications import (
     COUNT,
     read_applications,
@@ -109,6 +110,11 @@ DEPLOYMENT_FIELDS = {
     "environment": MAPPING,
     "workers": COUNT,
     "rollout": ROLLOUT,
+    "indexes": Field(
+        lambda value: isinstance(value, list) and len(value) <= MOST_INDEXES,
+        f"a list of at most {MOST_INDEXES} indexes",
+        "write it as [{table: orders, columns: [customer_id]}]",
+    ),
     "server_name": Field(is_dns_name, "a DNS name in lower case", "write it as app.example.org"),
     "database": Field(
         is_identifier,
@@ -477,6 +483,11 @@ class MemberReader:
             "environment": self._environment(spot, fields, application),
             **({"workers": fields["workers"]} if "workers" in fields else {}),
             **self._rollout(spot, fields, application),
+            **(
+                {"indexes": check_indexes(self.report, spot.at("indexes"), fields["indexes"])}
+                if "indexes" in fields
+                else {}
+            ),
         }
         return fields
 

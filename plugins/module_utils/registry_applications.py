@@ -10,10 +10,12 @@ import string
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+from ansible_collections.nectar.backend.plugins.module_utils.given_source import git_flaws
 from ansible_collections.nectar.backend.plugins.module_utils.registry_checks import (
     DNS_LABEL,
     MAPPING,
     MEMORY,
+    SWITCH,
     TEXT,
     TEXTS,
     Field,
@@ -38,10 +40,13 @@ PLACEHOLDERS = (
     "database_host", "database_port", "database_name", "database_user", "database_password", "database_query",
 )  # fmt: skip
 PROCESS_TYPES = ("web", "worker", "timer")
-SOURCES = ("directory", "wheel", "package")
+SOURCES = ("directory", "git", "wheel", "package")
 # What the budget decides: a second figure elsewhere would be one too many.
 BUDGET_VARIABLES = {"WEB_CONCURRENCY": "workers"}
 MOST_WORKERS = 64
+LONGEST_MIGRATION = 86_400
+# Said of a deployment's migrations only where it differs from what holds for all.
+MIGRATION_FIELDS = ("backward_compatible", "migrate_lock_timeout", "migrate_statement_timeout")
 SLUG = re.compile(r"[a-z][a-z0-9_]*")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -66,6 +71,10 @@ def _is_process_type(value: object) -> bool:
     return value in PROCESS_TYPES
 
 
+def _is_seconds(value: object) -> bool:
+    return is_number(value) and isinstance(value, int) and 0 <= value <= LONGEST_MIGRATION
+
+
 def _is_count(value: object) -> bool:
     return is_number(value) and isinstance(value, int) and 1 <= value <= MOST_WORKERS
 
@@ -73,12 +82,16 @@ def _is_count(value: object) -> bool:
 COUNT = Field(
     _is_count, f"a whole number from 1 to {MOST_WORKERS}", "write it without quotes, or leave it to the budget"
 )
+SECONDS = Field(_is_seconds, f"whole seconds up to {LONGEST_MIGRATION}", "write it without quotes, as 5")
 URL_PATH = Field(_is_url_path, "a path that starts with /", "write it as /healthz, without a query")
 FIELDS = {
     "source": Field(MAPPING.accepts, MAPPING.expected, MAPPING.remedy, required=True),
     "lock": TEXT,
     "processes": Field(MAPPING.accepts, MAPPING.expected, MAPPING.remedy, required=True),
     "migrate": TEXTS,
+    "migrate_lock_timeout": SECONDS,
+    "migrate_statement_timeout": SECONDS,
+    "backward_compatible": SWITCH,
     "health_path": URL_PATH,
     "ready_path": URL_PATH,
     "environment": MAPPING,
@@ -90,7 +103,7 @@ FIELDS = {
         "write it as [uploads], without / at the start or ..",
     ),
 }
-SOURCE_FIELDS = {"directory": TEXT, "wheel": TEXT, "package": TEXT, "version": TEXT}
+SOURCE_FIELDS = dict.fromkeys((*SOURCES, "version", "revision", "subdirectory"), TEXT)
 PROCESS_FIELDS = {
     "type": Field(_is_process_type, f"one of {', '.join(PROCESS_TYPES)}", required=True),
     "command": Field(TEXT.accepts, TEXT.expected, TEXT.remedy, required=True),
@@ -129,7 +142,9 @@ def _application(report: Report, name: object, entry: object, absolute: Callable
         check_placeholders(report, spot.at("migrate", index), "migrate", command, secrets)
     if "lock" in fields:
         application["lock"] = absolute(fields["lock"])
-    application.update((path, fields[path]) for path in ("health_path", "ready_path") if path in fields)
+    application.update(
+        (path, fields[path]) for path in ("health_path", "ready_path", *MIGRATION_FIELDS) if path in fields
+    )
     return application
 
 
@@ -154,6 +169,11 @@ def _source(report: Report, spot: Spot, entry: object, absolute: Callable[[str],
             "a version with a package, and only there",
             "add the version in quotes" if given == ["package"] else "take it out",
         )
+    elif given == ["git"]:
+        for flaw in git_flaws(fields):
+            report.add(spot, flaw.found, flaw.expected, f"{flaw.remedy[:1].lower()}{flaw.remedy[1:]}")
+    elif stray := [name for name in ("revision", "subdirectory") if name in fields]:
+        report.add(spot, f"{stray[0]} is given, and source is no git", "it with git, and only there", "take it out")
     return {name: absolute(value) if name in ("directory", "wheel") else value for name, value in fields.items()}
 
 

@@ -8,6 +8,15 @@ from datetime import datetime
 from typing import Any
 
 from ansible_collections.nectar.backend.plugins.module_utils.access_log import BASELINE, Counts
+from ansible_collections.nectar.backend.plugins.module_utils.gate_compare import (
+    BEFORE,
+    GATE,
+    WORSE,
+    add_arms,
+    arms_from_data,
+    judge,
+)
+from ansible_collections.nectar.backend.plugins.module_utils.gates import FAIL
 
 # A deployment that serves nothing yet has nobody to compare with, and nobody who could be hurt.
 AT_ONCE = 100
@@ -100,12 +109,61 @@ def add_baselines(before: Mapping[str, Any], answers: Mapping[str, Mapping[str, 
     return counted
 
 
+def summed_failures(
+    steps: Iterable[Mapping[str, Any]],
+    answers: Mapping[str, Mapping[str, Any]],
+    before: Mapping[str, Any] | None = None,
+) -> dict[str, str]:
+    """Return the deployments whose new release is worse by what all load balancers counted together, and why.
+
+    Each watches for the same time, and the last counts of the others may reach none of them in it.
+    """
+    failures = {}
+    for step in steps:
+        policy = step["policy"]
+        results = [(answer.get("results") or {}).get(step["name"]) or {} for answer in answers.values()]
+        counted = [arms_from_data(result["arms"]) for result in results if result.get("arms")]
+        if GATE in policy["shadow"] or GATE not in policy["gates"] or not counted:
+            continue
+        if before and step["name"] in before:
+            counted.append({BEFORE: Counts.from_data(before[step["name"]])})
+        verdict = judge(policy["gates"][GATE] or {}, add_arms(counted))
+        if verdict.verdict == FAIL and verdict.evidence["outcome"] == WORSE:
+            failures[step["name"]] = f"all load balancers together: gate {GATE} says {FAIL}: {verdict.reason}"
+    return failures
+
+
+def blamed_releases(
+    steps: Iterable[Mapping[str, Any]],
+    answers: Mapping[str, Mapping[str, Any]],
+    before: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Return the deployments whose release is to blame for what happened while it was watched: a gate said fail.
+
+    A load balancer that couldn't watch, or that nobody heard of, says nothing about a release.
+    """
+    steps = list(steps)
+    summed = summed_failures(steps, answers, before)
+    results = {
+        step["name"]: [(answer.get("results") or {}).get(step["name"]) or {} for answer in answers.values()]
+        for step in steps
+    }
+    return [
+        name
+        for name, found in results.items()
+        if name in summed or any(result.get("verdict") == FAIL and not result.get("error") for result in found)
+    ]
+
+
 def former_slots(deployments: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the deployments that migrated under a slot that serves, each with that slot: it must bear the new schema until it is relieved."""
+    """Return the deployments that migrated under a slot that serves, each with that slot: it must bear the new schema until it is relieved.
+
+    Of those that are declared not to be backward compatible nobody asks it.
+    """
     return [
         {**deployment, "slot": deployment["former"], "switches": False}
         for deployment in deployments
-        if deployment["former"] and deployment["migrate"]
+        if deployment["former"] and deployment["migrate"] and deployment.get("backward_compatible", True)
     ]
 
 
@@ -146,8 +204,16 @@ def verdict_failures(
 def _result_of(name: str, answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return what a host answered for a deployment; a module that failed altogether failed for each."""
     if "results" not in answer and answer.get("msg") and not answer.get("unreachable"):
-        return {"error": answer["msg"]}
+        return {"error": _last_words(answer["msg"])}
     return (answer.get("results") or {}).get(name)
+
+
+def _last_words(message: str) -> str:
+    """A module that was ended, as by a host without memory, leaves the traceback of whoever waited for it."""
+    if not message.startswith("Traceback"):
+        return message
+    last = message.strip().splitlines()[-1].strip()
+    return f"the module ended without an answer ({last}); `journalctl --dmesg` there says whether memory ran out"
 
 
 def explain(result: Mapping[str, Any]) -> str:
@@ -183,6 +249,12 @@ def plan_lines(steps: Iterable[Mapping[str, Any]]) -> list[str]:
     for step in steps:
         if step["hosts"]:
             lines.append(f"{step['name']}: {step['release']}, revision {step['revision']}, into slot {step['slot']}")
+            if step.get("origin"):
+                lines.append(f"  from {step['origin']}, in this run alone: the next deploy goes by the registry again")
+            if step["former"] and step.get("migrate_host") and not step.get("backward_compatible", True):
+                lines.append(
+                    "  migrates in a way that the former release can't bear: it needs the window and an approval"
+                )
             lines += [f"  {number}. {_step_line(entry)}" for number, entry in enumerate(step["steps"], 1)]
     return lines
 

@@ -16,21 +16,21 @@ from ansible_collections.nectar.backend.plugins.module_utils.revisions import (
     values_for,
 )
 from ansible_collections.nectar.backend.plugins.module_utils.slot_host import Layout
-from ansible_collections.nectar.backend.plugins.module_utils.slots import SLOTS
+from ansible_collections.nectar.backend.plugins.module_utils.slots import SLOTS, content_of
 from ansible_collections.nectar.backend.plugins.module_utils.traffic import render_fragment
 from ansible_collections.nectar.backend.plugins.module_utils.units import (
     Limits,
     Paths,
     identity_unit,
+    migrate_unit,
     migration_unit,
+    migration_variables,
     process_units,
     slot_units,
     target_unit,
     timer_units,
 )
 
-# Processes are held to the statement timeout of their role; a migration takes as long as it takes, within its unit's limit.
-MIGRATION_VARIABLES = {"PGOPTIONS": "-c statement_timeout=0"}
 # Addresses and names that stand for those of any host and slot: a revision is the same on all of them.
 ANY_ADDRESS, ANY_SLOT = "192.0.2.1", SLOTS[0]
 ANY_LAYOUT = Layout("/var/lib/nectar", "/etc/nectar/deployments", "/etc/systemd/system", "/opt/nectar/releases")
@@ -81,11 +81,37 @@ def slot_files(deployment: Mapping[str, Any], secrets: Mapping[str, str], view: 
     if deployment["migrate"]:
         migrating = _values(deployment, view, view.endpoints.direct, secrets)
         files[layout.environment(name, "migrate")] = SlotFile(
-            environment_file({**MIGRATION_VARIABLES, **render_environment(deployment["environment"], migrating)}),
+            environment_file(
+                {
+                    **migration_variables(deployment, view.limits),
+                    **render_environment(deployment["environment"], migrating),
+                }
+            ),
             secret=True,
         )
         units |= migration_unit(deployment, migrating, _paths(deployment, slot, layout, "migrate"), view.limits)
     return files | {f"{layout.units}/{unit}": SlotFile(text) for unit, text in units.items()}
+
+
+def kept_revision(deployment: Mapping[str, Any], secrets: Mapping[str, str], view: HostView) -> str:
+    """Return all from which either slot can be made to hold this revision again; a way back migrates nothing."""
+    slots = {slot: slot_files({**deployment, "slot": slot, "migrate": []}, secrets, view) for slot in SLOTS}
+    files = {slot: {path: asdict(file) for path, file in found.items()} for slot, found in slots.items()}
+    return _json({"content": asdict(content_of(deployment)), "files": files})
+
+
+def kept_files(text: str, slot: str) -> dict[str, SlotFile]:
+    """Return a slot's files as they were kept."""
+    return {path: SlotFile(**file) for path, file in json.loads(text)["files"][slot].items()}
+
+
+def migration_files(
+    deployment: Mapping[str, Any], files: Mapping[str, SlotFile], layout: Layout
+) -> dict[str, SlotFile]:
+    """Return those of a slot's files that a migration takes: they are no part of either slot."""
+    name = deployment["name"]
+    paths = (layout.environment(name, "migrate"), f"{layout.units}/{migrate_unit(name)}")
+    return {path: files[path] for path in paths if path in files}
 
 
 def unit_names(deployment: Mapping[str, Any]) -> dict[str, list[str]]:

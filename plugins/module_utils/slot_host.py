@@ -6,10 +6,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from glob import glob
 from typing import Any
 
-from ansible_collections.nectar.backend.plugins.module_utils.slots import SLOTS, Record, parse_record, record_text
+from ansible_collections.nectar.backend.plugins.module_utils.slots import (
+    SLOTS,
+    Content,
+    Record,
+    parse_record,
+    read_content,
+    record_text,
+)
 from ansible_collections.nectar.backend.plugins.module_utils.text_files import read_text, replace_text
 
 HOST_ARGUMENTS: dict[str, Any] = {
@@ -53,6 +62,18 @@ class Layout:
         """Return the file that names the units of a slot."""
         return os.path.join(self.deployment(name), f"{slot}.units.json")
 
+    def revisions(self, name: str) -> str:
+        """Return the folder of what is kept of a deployment's revisions, secrets included."""
+        return os.path.join(self.deployment(name), "revisions")
+
+    def revision(self, name: str, revision: str) -> str:
+        """Return the file from which a slot can be made to hold a revision again."""
+        return os.path.join(self.revisions(name), f"{revision}.json")
+
+    def outcomes(self, name: str) -> str:
+        """Return the copy of what etcd remembers of a deployment's rollouts."""
+        return os.path.join(self.deployment(name), "outcomes.json")
+
     def environment(self, name: str, stem: str) -> str:
         """Return an environment file: a slot's, or that of the migrations."""
         return os.path.join(self.configuration, name, f"{stem}.env")
@@ -88,6 +109,25 @@ def read_slot_units(layout: Layout, name: str, slot: str) -> dict[str, list[str]
 def all_units(units: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the units of a slot, its target first."""
     return [unit for kind in ("target", "services", "timers", "jobs") for unit in units.get(kind, ())]
+
+
+def read_kept(layout: Layout, name: str) -> list[Content]:
+    """Return the revisions that are kept with their releases, the newest first. What can't be read isn't kept."""
+    found: list[tuple[float, Content]] = []
+    for path in glob(os.path.join(layout.revisions(name), "*.json")):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            content = read_content(json.loads(read_text(path) or "")["content"])
+            if os.path.isdir(os.path.join(layout.releases, content.release)):
+                found.append((os.stat(path).st_mtime, content))
+    return [content for _time, content in sorted(found, key=lambda entry: entry[0], reverse=True)]
+
+
+def read_outcomes(layout: Layout, name: str) -> dict[str, Any]:
+    """Return the copy of what etcd remembers of a deployment's rollouts; none, where it can't be read, hinders no way back."""
+    with suppress(ValueError):
+        data = json.loads(read_text(layout.outcomes(name)) or "{}")
+        return data if isinstance(data, dict) else {}
+    return {}
 
 
 def recorded_deployments(layout: Layout) -> list[str]:

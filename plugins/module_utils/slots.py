@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
 SLOTS = ("blue", "green")
+# Revisions that a deployment can go back to.
+KEPT = 3
 
 
 class SlotError(ValueError):
@@ -19,12 +21,16 @@ class SlotError(ValueError):
 
 @dataclass(frozen=True)
 class Content:
-    """What is in a slot, and what load balancers need to know of it: without a path to ask there is nothing to balance."""
+    """What is in a slot, and what load balancers need to know of it: without a path to ask there is nothing to balance.
+
+    The revision is the checksum over all of it, so `max_connections` needs no comparing; 0 is the environment's own.
+    """
 
     release: str
     revision: str
     server_name: str = ""
     ready_path: str = ""
+    max_connections: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Record:
     """What a host remembers about a deployment.
 
     `generation` grows with every switch: of two hosts that disagree, the one with the greater number is right.
+    `past` is what served before and can be returned to, the newest first.
     """
 
     deployment: str
@@ -39,6 +46,7 @@ class Record:
     generation: int = 0
     promoted: str | None = None
     slots: Mapping[str, Content] = field(default_factory=dict)
+    past: tuple[Content, ...] = ()
 
     @property
     def serving(self) -> Content | None:
@@ -48,10 +56,15 @@ class Record:
 
 @dataclass(frozen=True)
 class HostState:
-    """What was found on an application server: its record, and whether the active slot runs and will after a reboot."""
+    """What was found on an application server: its record, whether the active slot runs and will after a reboot, and what it keeps."""
 
     record: Record
     serves: bool
+    kept: tuple[Content, ...] = ()
+
+    def can_run(self, slot: str, content: Content) -> bool:
+        """Say whether the slot holds a revision, or can be made to without anything from elsewhere."""
+        return content in (self.record.slots.get(slot), *self.kept)
 
 
 @dataclass(frozen=True)
@@ -92,13 +105,20 @@ def parse_record(text: str, deployment: str) -> Record:
 def parse_data(data: Any, deployment: str) -> Record:
     """Read a record from plain values."""
     try:
-        slots = {slot: Content(**entry) for slot, entry in data["slots"].items() if entry}
-        record = Record(data["deployment"], data["active"], int(data["generation"]), data["promoted"], slots)
+        slots = {slot: read_content(entry) for slot, entry in data["slots"].items() if entry}
+        past = tuple(read_content(entry) for entry in data.get("past") or ())
+        record = Record(data["deployment"], data["active"], int(data["generation"]), data["promoted"], slots, past)
     except (KeyError, TypeError, AttributeError) as error:
         raise SlotError(f"it lacks {error}") from error
     if record.active not in (None, *SLOTS) or record.deployment != deployment:
         raise SlotError(f"it names {record.deployment} with slot {record.active}")
     return record
+
+
+def read_content(data: Mapping[str, Any]) -> Content:
+    """Read what a slot holds; what a newer version has written beside is left alone, so that an older one still knows its way back."""
+    known = {entry.name for entry in fields(Content)}
+    return Content(**{name: value for name, value in data.items() if name in known})
 
 
 def record_data(record: Record) -> dict[str, Any]:
@@ -120,7 +140,8 @@ def newest(records: Iterable[Record], deployment: str) -> Record:
 
 def content_of(deployment: Mapping[str, Any]) -> Content:
     """Return what a planned deployment puts into its slot."""
-    return Content(**{key: deployment[key] for key in ("release", "revision", "server_name", "ready_path")})
+    held = {key: deployment[key] for key in ("release", "revision", "server_name", "ready_path")}
+    return Content(**held, max_connections=deployment.get("max_connections") or 0)
 
 
 def prepare(record: Record, slot: str, content: Content) -> Record:
@@ -128,13 +149,50 @@ def prepare(record: Record, slot: str, content: Content) -> Record:
     return replace(record, slots={**record.slots, slot: content})
 
 
-def promote(record: Record, slot: str, generation: int, now: str) -> Record:
-    """Let a slot be the one that serves; a record that says so already keeps its date."""
+def promote(
+    record: Record,
+    slot: str,
+    generation: int,
+    now: str,
+    returns: bool = False,
+    bad: Collection[str] = (),
+    keep: int = KEPT,
+) -> Record:
+    """Let a slot be the one that serves; a record that says so already keeps its date.
+
+    What served is the first to be returned to from then on, unless this itself `returns`: then it was left for good.
+    """
     if slot not in record.slots:
         raise SlotError(f"slot {slot} of {record.deployment} holds nothing; prepare it first")
     if (record.active, record.generation) == (slot, generation):
         return record
-    return replace(record, active=slot, generation=generation, promoted=now)
+    past = _shorten(_past(record, record.slots[slot], returns), bad, keep)
+    return replace(record, active=slot, generation=generation, promoted=now, past=past)
+
+
+def _past(record: Record, content: Content, returns: bool) -> tuple[Content, ...]:
+    """Return what can be returned to once `content` serves, the newest first."""
+    if returns and content in record.past:
+        return record.past[record.past.index(content) + 1 :]
+    served = (record.serving, *record.past)
+    return tuple(dict.fromkeys(former for former in served if former and former.revision != content.revision))
+
+
+def _shorten(past: tuple[Content, ...], bad: Collection[str], keep: int) -> tuple[Content, ...]:
+    """Keep the newest; where all of these were marked bad, the last good one too."""
+    newest_ones = past[: max(keep, 1)]
+    if all(content.revision in bad for content in newest_ones):
+        return newest_ones + tuple(content for content in past[len(newest_ones) :] if content.revision not in bad)[:1]
+    return newest_ones
+
+
+def revisions_to_prune(record: Record, kept: Sequence[Content], keep: int) -> tuple[Content, ...]:
+    """Say which kept revisions may go: `kept` is ordered from new to old, and the newest stay.
+
+    What a slot holds and what can be returned to always stays.
+    """
+    used = {*record.slots.values(), *record.past, *kept[:keep]}
+    return tuple(content for content in kept if content not in used)
 
 
 def plan_step(
@@ -168,31 +226,67 @@ def plan_return(
     traffic: Iterable[Record] = (),
     bad: Mapping[str, str] | None = None,
     revision: str = "",
-) -> tuple[Step, Content]:
-    """Say what brings a deployment back to the revision that its other slot still holds.
+) -> tuple[Step, Content, bool]:
+    """Say what brings a deployment back to its last good revision, and whether its other slot still holds that one everywhere.
 
     `bad` tells why revisions were marked bad; such a one is returned to only by its name, `revision`.
     """
     known = newest([*(state.record for state in states.values()), *traffic], deployment)
     if not known.active:
         raise SlotError(f"{deployment} was never released, so there is nothing to go back to; deploy it")
-    slot, living = other(known.active), tuple(host for host in hosts if host in states)
-    held = {state.record.slots[slot] for host, state in states.items() if host in living and slot in state.record.slots}
-    wanted = {content for content in held if not revision or content.revision == revision}
-    if len(wanted) != 1 or any(states[host].record.slots.get(slot) not in wanted for host in living):
-        raise SlotError(
-            f"{deployment} can't go back{' to ' + revision if revision else ''}: slot {slot} holds "
-            f"{' or '.join(sorted(content.revision for content in held)) or 'nothing'} on {' and '.join(living)}; "
-            "release what you want with deploy.yml"
+    slot, living = other(known.active), {host: states[host] for host in hosts if host in states}
+    candidates = _named(revision, slot, living.values()) if revision else _served_before(known, living.values())
+    reasons = []
+    for content in candidates:
+        lacking = [host for host, state in living.items() if not state.can_run(slot, content)]
+        if content.revision in (bad or {}) and not revision:
+            reasons.append(f"{content.revision} was marked bad ({(bad or {})[content.revision]})")
+        elif any(state.record.slots.get(known.active) == content for state in living.values()):
+            reasons.append(f"{content.revision} serves already")
+        elif lacking:
+            reasons.append(f"{content.revision} is not kept on {' and '.join(lacking)}")
+        else:
+            behind = tuple(host for host in hosts if host not in states)
+            step = Step(slot, known.generation + 1, True, tuple(living), behind, known.active)
+            return step, content, all(state.record.slots.get(slot) == content for state in living.values())
+    raise SlotError(_no_way_back(deployment, slot, living, reasons, bad or {}, revision))
+
+
+def _named(revision: str, slot: str, states: Iterable[HostState]) -> tuple[Content, ...]:
+    """Return what has this name, in the other slot or among what is kept."""
+    there = [content for state in states for content in (state.record.slots.get(slot), *state.kept)]
+    return tuple(dict.fromkeys(content for content in there if content and content.revision == revision))
+
+
+def _served_before(known: Record, states: Collection[HostState]) -> tuple[Content, ...]:
+    """Return what served before, the newest first; where load balancers are ahead of all records, these still name it as serving."""
+    records = (state.record for state in states)
+    record = max(records, key=lambda record: (record.generation, len(record.past)), default=known)
+    served = record.past if record.active == known.active else (record.serving, *record.past)
+    return tuple(content for content in served if content)
+
+
+def _no_way_back(
+    deployment: str,
+    slot: str,
+    living: Mapping[str, HostState],
+    reasons: Sequence[str],
+    bad: Mapping[str, str],
+    revision: str,
+) -> str:
+    held = sorted({state.record.slots[slot].revision for state in living.values() if slot in state.record.slots})
+    told = [f"{name} (marked bad: {bad[name]})" if name in bad else name for name in held]
+    kept = sorted({content.revision for state in living.values() for content in state.kept})
+    if revision:
+        reason = (
+            "; ".join(reasons) or f"no slot but the one that serves holds it, and kept are {', '.join(kept) or 'none'}"
         )
-    content = wanted.pop()
-    if content.revision in (bad or {}) and not revision:
-        raise SlotError(
-            f"{deployment} has no good revision in its other slot: {content.revision} was marked bad ({(bad or {})[content.revision]}); "
-            f"name it with -e revision={content.revision} to return to it all the same, or release another with deploy.yml"
-        )
-    behind = tuple(host for host in hosts if host not in states)
-    return Step(slot, known.generation + 1, True, living, behind, known.active), content
+        return f"{deployment} can't go back to {revision}: {reason}; release what you want with deploy.yml"
+    return (
+        f"{deployment} has no good revision to go back to: {'; '.join(reasons) or 'nothing served before'}; "
+        f"slot {slot} holds {' or '.join(told) or 'nothing'} on {' and '.join(living)}. "
+        "Name one with -e revision=… to take it all the same, or release another with deploy.yml"
+    )
 
 
 def _holders(slot: str | None, wanted: Content, states: Mapping[str, HostState]) -> list[str]:

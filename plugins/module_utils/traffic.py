@@ -16,7 +16,9 @@ SLOTS_HEADER = "# <server name> <slot>\n"
 FRAGMENT_ORDER = 60
 # Requests in flight to a host that vanished are given up after this; HAProxy ignores it on default-server.
 LOSS = "tcp-ut 2s"
-CHECK = "check inter 1s fastinter 300ms downinter 1s fall 2 rise 2"
+# Each check is a request that may ask the database, from every load balancer and to every server. Requests that meet a dead server
+# are sent to another one anyway, so those that are well are asked seldom, and those in doubt often.
+CHECK = "check inter 2s fastinter 300ms downinter 1s fall 2 rise 2"
 SERVER = re.compile(
     r"^    server (?P<name>\S+) (?P<endpoint>\S+) weight (?P<weight>\d+) (?P<options>.*?)(?P<disabled> disabled)?$",
     re.M,
@@ -47,9 +49,11 @@ def fragment_name(deployment: str) -> str:
 def render_fragment(deployment: Mapping[str, Any], active: str, identity_port: int, max_connections: int) -> str:
     """Write the backends of a deployment: the application itself, and for each slot what says which revision answers.
 
-    Both slots of every host are listed and named `<host>-<slot>`; the idle ones have no weight and are disabled.
+    A revision that says how many requests a server of it is given at a time is right about that. Both slots of every host are listed and
+    named `<host>-<slot>`; the idle ones have no weight and are disabled.
     """
     name = deployment["name"]
+    max_connections = deployment.get("max_connections") or max_connections
     lines = [
         f"# Written by deploy.yml and site.yml; the record of {name} on the application servers decides.",
         f"backend be_{name} from http",

@@ -47,13 +47,16 @@ UMask=0027
 class Limits:
     """What one process may use (megabytes, threads), and how many seconds it may take to stop, or to migrate.
 
-    `memory_max` is for what no budget has a share for.
+    `memory_max` is for what no budget has a share for. Of a migration, also for how many seconds a statement may wait for a lock, and run;
+    with 0 it may run for as long as all of them together.
     """
 
     memory_max: int
     tasks_max: int
     stop_timeout: int
     migrate_timeout: int
+    migrate_lock_timeout: int = 5
+    migrate_statement_timeout: int = 0
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,38 @@ def slot_units(
                 companion,
             )
     return units
+
+
+def migration_variables(deployment: Mapping[str, Any], limits: Limits) -> dict[str, str]:
+    """Return what libpq is to know of a migration: who it is, and when PostgreSQL gives it up.
+
+    Processes are held to the statement timeout of their role. While a migration waits for a lock, requests queue behind it, so that wait is
+    short. A session whose program was ended on the way is noticed in seconds, and does nothing more.
+    """
+    lock, statement = migration_times(deployment, limits)
+    options = {
+        "lock_timeout": f"{lock}s",
+        "statement_timeout": f"{statement or limits.migrate_timeout}s",
+        "client_connection_check_interval": "5s",
+    }
+    return {
+        "PGAPPNAME": migration_name(deployment["name"]),
+        "PGOPTIONS": " ".join(f"-c {name}={value}" for name, value in options.items()),
+    }
+
+
+def migration_times(deployment: Mapping[str, Any], limits: Limits) -> tuple[int, int]:
+    """Return for how many seconds a statement of a migration may wait for a lock, and run; the application's own word counts."""
+    lock, statement = (deployment.get(f"migrate_{name}_timeout") for name in ("lock", "statement"))
+    return (
+        limits.migrate_lock_timeout if lock is None else lock,
+        limits.migrate_statement_timeout if statement is None else statement,
+    )
+
+
+def migration_name(deployment: str) -> str:
+    """Return what a migration's sessions call themselves; PostgreSQL cuts off what is longer."""
+    return f"nectar-{deployment}-migrate"[:63]
 
 
 def migration_unit(

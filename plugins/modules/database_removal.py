@@ -13,6 +13,8 @@ description:
   - Refuses a database that a living deployment claims, that has another owner, or whose role has powers.
 author:
   - Nectar Backend maintainers (@nectar)
+extends_documentation_fragment:
+  - nectar.backend.local_postgresql
 options:
   database:
     description: The database, whose role bears the same name.
@@ -28,14 +30,6 @@ options:
     type: str
     choices: [closed, absent]
     required: true
-  login_user:
-    description: User of the operating system who is PostgreSQL's superuser by peer authentication.
-    type: str
-    default: postgres
-  socket_directory:
-    description: Folder of PostgreSQL's socket.
-    type: path
-    default: /var/run/postgresql
 attributes:
   check_mode:
     description: Says what would be done.

@@ -14,6 +14,9 @@ description:
   - Runs C(psql) on the primary as O(login_user). Passwords become SCRAM verifiers before they leave this module, and are
     changed only when they differ.
   - Nothing is ever dropped. Databases that no deployment claims are reported.
+  - A role or database whose own settings weaken C(synchronous_commit) is warned of, for its commits can be lost after they were acknowledged.
+extends_documentation_fragment:
+  - nectar.backend.local_postgresql
 options:
   deployments:
     description: The deployments.
@@ -59,14 +62,6 @@ options:
     type: list
     elements: str
     default: []
-  login_user:
-    description: User of the operating system who is PostgreSQL's superuser by peer authentication.
-    type: str
-    default: postgres
-  socket_directory:
-    description: Folder of PostgreSQL's socket.
-    type: path
-    default: /var/run/postgresql
 author: Nectar Backend maintainers (@nectar)
 attributes:
   check_mode:
@@ -95,6 +90,12 @@ statements:
   elements: str
   returned: success
   sample: ["create the database alice", "close the database alice"]
+weakened:
+  description: Roles and databases whose commits can be lost after they were acknowledged, for so they are set; a warning names them too.
+  type: list
+  elements: str
+  returned: success
+  sample: ["the role alice has synchronous_commit off"]
 unclaimed:
   description: Databases that no deployment claims.
   type: list
@@ -146,10 +147,16 @@ def main() -> None:
             run_psql(module, "".join(f"{statement.sql};\n" for statement in plan))
     except (databases.DatabasesError, ValueError, KeyError) as error:
         module.fail_json(msg=f"Cannot make the deployments' databases: {error}")
+    if state.weakened:
+        module.warn(
+            f"Acknowledged commits can be lost: {'; '.join(state.weakened)}. "
+            "Where that isn't meant, `ALTER ROLE … RESET synchronous_commit`, or `ALTER DATABASE …`, ends it."
+        )
     says = [statement.says for statement in plan]
     module.exit_json(
         changed=bool(plan),
         statements=says,
+        weakened=list(state.weakened),
         unclaimed=list(databases.find_unclaimed(wanted, state)),
         diff={"before": "", "after": "".join(f"{line}\n" for line in says)},
     )

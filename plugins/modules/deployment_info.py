@@ -9,7 +9,8 @@ module: deployment_info
 short_description: Read what a server knows about all deployments
 version_added: "0.1.0"
 description:
-  - Reads the records of all deployments, whether their active slots run, which releases are installed, and what Debian this is.
+  - Reads the records of all deployments, whether their active slots run, which revisions are kept, how rollouts ended, which releases are
+    installed, and what Debian this is.
   - On a load balancer it reads which slot of each deployment is sent requests.
 author:
   - Nectar Backend maintainers (@nectar)
@@ -57,6 +58,16 @@ serves:
   type: dict
   returned: success
   sample: {production: true}
+kept:
+  description: The revisions from which a slot can be made anew, the newest first, by deployment.
+  type: dict
+  returned: success
+  sample: {production: [{release: orders-0123456789ab, revision: ba9876543210, server_name: production.nectar.test, ready_path: /readyz}]}
+outcomes:
+  description: The copies of what etcd remembers of rollouts, as M(nectar.backend.outcome_copy) writes them, by deployment.
+  type: dict
+  returned: success
+  sample: {production: {at: "2026-01-31T10:00:00Z", good: {revision: ba9876543210}, bad: {}, rollouts: []}}
 releases:
   description: The releases that are installed, the newest first.
   type: list
@@ -73,6 +84,7 @@ traffic:
 
 import os
 import platform
+from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -82,6 +94,8 @@ from ansible_collections.nectar.backend.plugins.module_utils.slot_host import (
     Layout,
     installed_releases,
     layout_from,
+    read_kept,
+    read_outcomes,
     read_slots,
     recorded_deployments,
 )
@@ -108,6 +122,8 @@ def read_state(module: AnsibleModule, layout: Layout) -> dict[str, Any]:
         "machine": platform.machine(),
         "records": {name: record_data(slot["record"]) for name, slot in slots.items()},
         "serves": {name: slot["serves"] for name, slot in slots.items()},
+        "kept": {name: [asdict(content) for content in read_kept(layout, name)] for name in names},
+        "outcomes": {name: copy for name in names if (copy := read_outcomes(layout, name))},
         "releases": installed_releases(layout),
         "free_memory": free_memory({path: read_text(path) for path in USAGE_FILES}),
         "traffic": {

@@ -12,7 +12,8 @@ description:
   - Runs on the controller. Names the release and the revision that each deployment should run, compares them with what the servers know,
     and says what is to be built, shipped, started and switched.
   - Refuses bad input with all its problems at once, before any server is touched.
-  - Builds nothing and writes nothing.
+  - Builds nothing, and writes nothing but what it fetches of a git source into the cache, for its commit and its lock name the release;
+    so also in check mode.
 author:
   - Nectar Backend maintainers (@nectar)
 options:
@@ -81,6 +82,29 @@ options:
         A host that isn't named has no such limit.
     type: dict
     default: {}
+  release:
+    description:
+      - What to release instead of the application's own source, in this run alone. A folder, C(git+URL@revision), a file that ends in C(.whl),
+        or C(package==version).
+      - O(names) or O(members) must name deployments of one application.
+    type: str
+    default: ""
+  lock:
+    description:
+      - With O(release), the lock that goes with it. Omit it for the one that a folder or a git source holds under the name of the application's,
+        or else for the application's own.
+    type: path
+    default: ""
+  backward_compatible:
+    description:
+      - Whether what serves bears what the migrations of this run do. Where it doesn't, here or in the application's own C(backward_compatible),
+        the rollout passes the gates C(window) and C(approval) before the database is touched, and a policy without a window is refused.
+    type: bool
+    default: true
+  folder:
+    description: Where relative paths in O(release) and O(lock) begin.
+    type: path
+    default: .
   catch_up:
     description:
       - Bring servers to what the others have promoted, and switch nothing. O(names) and O(members) are not asked.
@@ -89,7 +113,8 @@ options:
     default: false
   rollback:
     description:
-      - Go back to what the other slot still holds, and build nothing. O(names) or O(members) must be given.
+      - Go back to the last good revision, in the other slot or made anew from what servers kept, and build nothing. O(names) or O(members)
+        must be given.
       - A revision that was marked bad is refused, unless O(revision) names it.
     type: bool
     default: false
@@ -98,9 +123,9 @@ options:
     type: str
     default: ""
   bad:
-    description: Why revisions were marked bad, by deployment and revision.
+    description:
+      - Why revisions were marked bad, by deployment and revision, beside what the servers' copies tell. Omit it where etcd doesn't answer.
     type: dict
-    default: {}
   cache_directory:
     description: Where built releases lie on the controller. Omit it for C(nectar) in the user's cache folder.
     type: path
@@ -190,16 +215,30 @@ from ansible_collections.nectar.backend.plugins.module_utils.deployment_plans im
     PlanError,
     Server,
     check_deployment,
+    check_migration,
     common_target,
     find_behind,
     full_deployment,
     make_plan,
     needed_releases,
+    one_application,
     open_steps,
     plan_deployment,
     plan_rollback,
     promoted_release,
+    return_line,
 )
+from ansible_collections.nectar.backend.plugins.module_utils.given_source import (
+    describe_origin,
+    parse_release,
+    replace_source,
+)
+from ansible_collections.nectar.backend.plugins.module_utils.outcome_copies import (
+    bad_revisions,
+    newest_copies,
+    silent_lines,
+)
+from ansible_collections.nectar.backend.plugins.module_utils.release_git import Fetcher, git_fetcher
 from ansible_collections.nectar.backend.plugins.module_utils.release_source import (
     Inputs,
     Lister,
@@ -231,23 +270,28 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "max_connections": {"type": "int", "default": 64},
     "parallel": {"type": "int", "default": 2},
     "room": {"type": "dict", "default": {}},
+    "release": {"type": "str", "default": ""},
+    "lock": {"type": "path", "default": ""},
+    "folder": {"type": "path", "default": "."},
+    "backward_compatible": {"type": "bool", "default": True},
     "catch_up": {"type": "bool", "default": False},
     "rollback": {"type": "bool", "default": False},
     "revision": {"type": "str", "default": ""},
-    "bad": {"type": "dict", "default": {}},
+    "bad": {"type": "dict"},
     "cache_directory": {"type": "path"},
 }
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    fetcher = git_fetcher(module, module.params["cache_directory"] or cache_directory(os.environ))
     try:
-        module.exit_json(changed=False, **plan(module.params, git_lister(module)))
+        module.exit_json(changed=False, **plan(module.params, git_lister(module), fetcher))
     except (PlanError, ReleaseError, SlotError, OSError) as error:
         module.fail_json(msg=f"Nothing was deployed, for this can't be:\n{error}")
 
 
-def plan(params: Mapping[str, Any], lister: Lister) -> dict[str, Any]:
+def plan(params: Mapping[str, Any], lister: Lister, fetcher: Fetcher) -> dict[str, Any]:
     """Read the sources, compare with the servers, and return the plan."""
     servers = {host: Server(address, params["states"].get(host)) for host, address in params["addresses"].items()}
     behind = find_behind(params["deployments"], servers) if params["catch_up"] else {}
@@ -261,13 +305,14 @@ def plan(params: Mapping[str, Any], lister: Lister) -> dict[str, Any]:
     }
     if params["catch_up"] and not chosen:
         return {**make_plan([], params["parallel"]), "open": [], "outdated": {}, "releases": [], "target": {}}
+    params = with_given_source(params, chosen)
     if params["rollback"]:
         return plan_returns(params, servers, chosen)
     target = common_target(servers)
-    releases = read_releases(params, chosen, target, lister)
+    releases = read_releases(params, chosen, target, lister, fetcher)
     steps = [
-        step_of(params, servers, deployment, wanted_release(params, servers, releases, deployment))
-        for deployment in chosen.values()
+        {**step, "origin": describe_origin(releases[step["application"]].source) if params["release"] else ""}
+        for step in plan_steps(params, servers, releases, chosen)
     ]
     ready = [step for step in steps if not params["catch_up"] or can_follow(params, step, releases)]
     needed = needed_releases(ready, servers)
@@ -281,25 +326,48 @@ def plan(params: Mapping[str, Any], lister: Lister) -> dict[str, Any]:
     }
 
 
+def with_given_source(params: Mapping[str, Any], chosen: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the arguments with the given source in the place of the application's own, if one is given."""
+    release, lock = params["release"], params["lock"]
+    if not release and not lock:
+        return params
+    if lock and not release:
+        raise PlanError(f"lock is {lock}, and no release is given that it goes with; add -e release=SOURCE")
+    if params["rollback"]:
+        raise PlanError(f"release is {release}, and a rollback goes back to what a slot holds; leave release out")
+    name = one_application(chosen, bool(params["names"] or params["members"]))
+    if name not in params["applications"]:
+        return params
+    folder = os.path.abspath(params["folder"])
+    source = parse_release(release, folder)
+    application = replace_source(params["applications"][name], source, os.path.join(folder, lock) if lock else "")
+    return {**params, "applications": {**params["applications"], name: application}}
+
+
 def plan_returns(
     params: Mapping[str, Any], servers: Mapping[str, Server], chosen: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Plan the way back of each deployment; what can't go back is said of all at once."""
     if not params["names"] and not params["members"]:
         raise PlanError("a rollback needs to know whose: name deployments, as in -e deployment=production")
+    copies = newest_copies(params["states"])
+    copied = {name: bad_revisions(copy) for name, copy in copies.items()}
+    known = params["bad"] or {}
+    lines = silent_lines(chosen, copies) if params["bad"] is None else []
     steps, problems = [], []
     for name, deployment in chosen.items():
         full = full_deployment(deployment, params["applications"][deployment["application"]], servers, "")
         try:
-            steps.append(
-                plan_rollback(full, servers, notes_of(params, name), params["bad"].get(name) or {}, params["revision"])
-            )
+            bad = {**copied.get(name, {}), **known.get(name, {})}
+            steps.append(plan_rollback(full, servers, notes_of(params, name), bad, params["revision"]))
         except SlotError as error:
             problems.append(str(error))
     if problems:
-        raise PlanError("\n".join(problems))
+        raise PlanError("\n".join([*lines, *problems]))
+    made = make_plan(steps, params["parallel"], params["room"])
     return {
-        **make_plan(steps, params["parallel"], params["room"]),
+        **made,
+        "lines": [*lines, *map(return_line, steps), *made["lines"]],
         "open": open_steps(steps, params["load_balancers"]),
         "outdated": {},
         "releases": [],
@@ -331,20 +399,27 @@ def can_follow(params: Mapping[str, Any], step: Mapping[str, Any], releases: Map
 
 
 def read_releases(
-    params: Mapping[str, Any], chosen: Mapping[str, Mapping[str, Any]], target: Target, lister: Lister
+    params: Mapping[str, Any],
+    chosen: Mapping[str, Mapping[str, Any]],
+    target: Target,
+    lister: Lister,
+    fetcher: Fetcher,
 ) -> dict[str, Inputs]:
     """Check everything that can be wrong, and name the release of each application concerned."""
     problems = [
         problem
         for name, entry in chosen.items()
-        for problem in check_deployment(entry, params["applications"], params["secrets"].get(name) or {})
+        for problem in [
+            *check_deployment(entry, params["applications"], params["secrets"].get(name) or {}),
+            *check_migration(entry, params["applications"].get(entry["application"]) or {}, Limits(**params["limits"])),
+        ]
     ]
     releases = {}
     for name in dict.fromkeys(
         entry["application"] for entry in chosen.values() if entry["application"] in params["applications"]
     ):
         try:
-            releases[name] = describe_release(name, params["applications"][name], target, lister)
+            releases[name] = describe_release(name, params["applications"][name], target, lister, fetcher)
         except ReleaseError as error:
             problems.append(str(error))
     if problems:
@@ -352,11 +427,32 @@ def read_releases(
     return releases
 
 
+def plan_steps(
+    params: Mapping[str, Any],
+    servers: Mapping[str, Server],
+    releases: Mapping[str, Inputs],
+    chosen: Mapping[str, Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """Plan each deployment's step; what can't be is said of all at once."""
+    steps, problems = [], []
+    for deployment in chosen.values():
+        try:
+            steps.append(step_of(params, servers, deployment, wanted_release(params, servers, releases, deployment)))
+        except PlanError as error:
+            problems.append(str(error))
+    if problems:
+        raise PlanError("\n".join(problems))
+    return steps
+
+
 def step_of(
     params: Mapping[str, Any], servers: Mapping[str, Server], deployment: Mapping[str, Any], release: str
 ) -> dict[str, Any]:
     """Return one deployment with its revision and what is to be done for it."""
     full = full_deployment(deployment, params["applications"][deployment["application"]], servers, release)
+    full["max_connections"] = params["max_connections"]
+    if not params["backward_compatible"]:
+        full["backward_compatible"] = False
     endpoints = Endpoints(DatabaseEndpoint(**params["pooler"]), DatabaseEndpoint(**params["direct"]))
     secrets = params["secrets"].get(full["name"]) or {}
     revision = revision_of(

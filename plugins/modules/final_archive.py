@@ -13,6 +13,8 @@ description:
   - The archive is the folder's owner's alone; one that can't be read is never left in the folder.
 author:
   - Nectar Backend maintainers (@nectar)
+extends_documentation_fragment:
+  - nectar.backend.local_postgresql
 options:
   database:
     description: The database.
@@ -22,14 +24,6 @@ options:
     description: The archive. Its folder must be there; the superuser's draft lies beside the folder meanwhile.
     type: path
     required: true
-  login_user:
-    description: User of the operating system who is PostgreSQL's superuser by peer authentication.
-    type: str
-    default: postgres
-  socket_directory:
-    description: Folder of PostgreSQL's socket.
-    type: path
-    default: /var/run/postgresql
 attributes:
   check_mode:
     description: Says that it would dump.

@@ -13,37 +13,12 @@ description:
   - Members take the settings over by themselves. Those that need a restart of PostgreSQL wait for one; this module
     never restarts anything.
   - Where Patroni doesn't answer in check mode, the module ends without a change and says so.
+extends_documentation_fragment:
+  - nectar.backend.patroni_api
 options:
-  servers:
-    description: Addresses of the members; the first that answers is used.
-    type: list
-    elements: str
-    required: true
-  port:
-    description: Port of Patroni's REST API.
-    type: int
-    default: 8008
   settings:
     description: The settings, nested as in Patroni's own configuration; V(null) takes a key away.
     type: dict
-    required: true
-  ca_file:
-    description: Path of the CA certificate that the members' certificates are checked with.
-    type: path
-    required: true
-  cert_file:
-    description: Path of the certificate to show to the members.
-    type: path
-  key_file:
-    description: Path of the key that belongs to O(cert_file).
-    type: path
-  username:
-    description: Name that Patroni's REST API lets change things.
-    type: str
-    required: true
-  password:
-    description: Password of O(username).
-    type: str
     required: true
 author: Nectar Backend maintainers (@nectar)
 attributes:
@@ -91,21 +66,15 @@ from ansible_collections.nectar.backend.plugins.module_utils.json_https import (
 )
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "servers": {"type": "list", "elements": "str", "required": True},
-    "port": {"type": "int", "default": 8008},
     "settings": {"type": "dict", "required": True},
-    "ca_file": {"type": "path", "required": True},
-    "cert_file": {"type": "path"},
-    "key_file": {"type": "path", "no_log": False},
-    "username": {"type": "str", "required": True},
-    "password": {"type": "str", "required": True, "no_log": True},
+    **patroni.API_ARGUMENTS,
 }
 
 
 def main() -> None:
     """Read, compare, and patch what differs."""
     module = AnsibleModule(
-        argument_spec=ARGUMENT_SPEC, supports_check_mode=True, required_together=[("cert_file", "key_file")]
+        argument_spec=ARGUMENT_SPEC, supports_check_mode=True, required_together=patroni.API_TOGETHER
     )
     params = module.params
     urls = [f"{endpoint(server, params['port'])}/config" for server in params["servers"]]

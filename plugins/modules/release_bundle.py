@@ -71,6 +71,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.release_files impor
 from ansible_collections.nectar.backend.plugins.module_utils.release_source import (
     cache_directory,
     git_lister,
+    list_all,
     read_project,
     source_paths,
 )
@@ -131,7 +132,8 @@ def make_bundle(module: AnsibleModule, entry: Mapping[str, Any], target: Target,
         raise ReleaseError(f"{entry['lock']}: {error}") from error
     path = os.path.join(cache, "bundles", f"{entry['release']}.tar")
     os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-    sources = source_paths(source["directory"], git_lister(module)) if "directory" in source else []
+    lister = list_all if "commit" in source else git_lister(module)
+    sources = source_paths(source["directory"], lister) if "directory" in source else []
     pack(path, source, sources, wheels, installed)
     return {"path": path, "sha256": file_sha256(path)}
 

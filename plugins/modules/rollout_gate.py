@@ -14,11 +14,10 @@ description:
   - Runs on the database server that leads, where etcd, PostgreSQL and the network of the environment are at hand. It changes nothing.
   - In check mode, or with O(measure=false), it looks once and doesn't wait.
   - The gates C(http) and C(compare) need the new release under traffic, and are measured by the load balancers during the step.
+extends_documentation_fragment:
+  - nectar.backend.local_postgresql
+  - nectar.backend.etcd_access
 options:
-  environment:
-    description: Name of the environment, below which etcd's entries lie.
-    type: str
-    required: true
   deployments:
     description: The deployments before a step.
     type: list
@@ -84,7 +83,7 @@ options:
     default: {}
     suboptions:
       prometheus:
-        description: Address of the environment's Prometheus.
+        description: Address of the environment's Prometheus; its certificate is checked with O(etcd_ca_file).
         type: str
         default: ""
       backups:
@@ -92,8 +91,14 @@ options:
         type: bool
         default: false
       backup:
-        description: When the last backup was proven, as seconds since 1970 or ISO 8601 with an offset.
+        description:
+          - When the last proven backup was made, as seconds since 1970 or ISO 8601 with an offset.
+          - Unless given, the proof of the last restore drill on this server tells it.
         type: raw
+      backup_file:
+        description: Where the restore drill leaves its proof.
+        type: path
+        default: /var/lib/nectar/backups/proof.json
       replicas:
         description: How many standbys the primary must have.
         type: int
@@ -110,39 +115,6 @@ options:
     description: Whether to wait for gates that hold.
     type: bool
     default: true
-  etcd_addresses:
-    description: Addresses of etcd's members, of which the first that answers is asked.
-    type: list
-    elements: str
-    default: ["127.0.0.1"]
-  etcd_port:
-    description: Port of etcd's clients.
-    type: int
-    default: 2379
-  etcd_ca_file:
-    description: Path of the CA certificate that etcd's certificates are checked with; Prometheus's too.
-    type: path
-    default: /etc/nectar/tls/ca.crt
-  etcd_cert_file:
-    description: Path of the certificate to show.
-    type: path
-    default: /etc/nectar/tls/etcd.crt
-  etcd_key_file:
-    description: Path of its key.
-    type: path
-    default: /etc/nectar/tls/etcd.key
-  etcd_timeout:
-    description: Seconds to wait for an answer of etcd.
-    type: float
-    default: 4.0
-  login_user:
-    description: User of the operating system who is PostgreSQL's superuser by peer authentication.
-    type: str
-    default: postgres
-  socket_directory:
-    description: Folder of PostgreSQL's socket.
-    type: path
-    default: /var/run/postgresql
 author: Nectar Backend maintainers (@nectar)
 attributes:
   check_mode:
@@ -203,6 +175,7 @@ from ansible_collections.nectar.backend.plugins.module_utils import (
     gate_prometheus,
     rollout_record,
 )
+from ansible_collections.nectar.backend.plugins.module_utils.backups import BackupsError
 from ansible_collections.nectar.backend.plugins.module_utils.databases import DatabasesError
 from ansible_collections.nectar.backend.plugins.module_utils.gate_round import (
     Declared,
@@ -227,6 +200,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.gates import (
     worst,
 )
 from ansible_collections.nectar.backend.plugins.module_utils.json_https import Caller, HttpsError
+from ansible_collections.nectar.backend.plugins.module_utils.pgbackrest import PROOF_FILE, read_proof_file
 from ansible_collections.nectar.backend.plugins.module_utils.psql import PSQL_ARGUMENTS, run_psql
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -259,6 +233,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
             "prometheus": {"type": "str", "default": ""},
             "backups": {"type": "bool", "default": False},
             "backup": {"type": "raw"},
+            "backup_file": {"type": "path", "default": PROOF_FILE},
             "replicas": {"type": "int", "default": 0},
         },
     },
@@ -369,8 +344,22 @@ def read_database(module: AnsibleModule, declared: Declared) -> gate_database.Da
         free = dict(read_free([reply["directory"], os.path.join(reply["directory"], "pg_wal")]))
     except (DatabasesError, GateError, ValueError, OSError) as error:
         return str(error)
-    age = None if declared.backup is None else time.time() - declared.backup
-    return gate_database.DatabaseFacts(standby, replicas, declared.replicas, transaction, free, declared.backups, age)
+    age, unread = backup_age(module, declared)
+    return gate_database.DatabaseFacts(
+        standby, replicas, declared.replicas, transaction, free, declared.backups, age, unread
+    )
+
+
+def backup_age(module: AnsibleModule, declared: Declared) -> tuple[float | None, str]:
+    """Seconds since the last proven backup was made, read anew at each look; without any, why that can't be known."""
+    ended = declared.backup
+    if declared.backups and ended is None:
+        try:
+            proof = read_proof_file(module.params["declared"]["backup_file"])
+        except BackupsError as error:
+            return None, str(error)
+        ended = None if proof is None else proof.backup_ended
+    return (None if ended is None else time.time() - ended), ""
 
 
 def read_free(paths: Iterable[str]) -> Iterable[tuple[str, float]]:

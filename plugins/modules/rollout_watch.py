@@ -51,7 +51,8 @@ RETURN = r"""
 results:
   description:
     - By deployment the C(verdict), all C(verdicts) with their evidence, the counts of both C(arms) on this load balancer, the C(seconds) it was watched,
-      whether it was C(reverted), and in how many C(milliseconds); C(error) where the step could not be opened.
+      whether it was C(reverted), and in how many C(milliseconds); C(judged) is when the verdict was known, in seconds since 1970, and C(error) is
+      there where the step could not be opened.
   type: dict
   returned: success
   sample:
@@ -62,6 +63,7 @@ results:
       seconds: 30.4
       reverted: false
       milliseconds: null
+      judged: 1769874300.417
 """
 
 import http.client
@@ -148,6 +150,7 @@ def result(verdict: str, verdicts: Sequence[Verdict], **more: Any) -> dict[str, 
         "seconds": 0.0,
         "reverted": False,
         "milliseconds": None,
+        "judged": None,
         **more,
     }
 
@@ -247,7 +250,7 @@ class Watching:
 
     def finish(self, watch: StepWatch, verdicts: Sequence[Verdict]) -> None:
         """End the watch: a fail is taken back before anything is said of it."""
-        verdict = worst(verdicts)
+        verdict, judged = worst(verdicts), time.time()
         took = self.take_back(watch) if verdict == FAIL else None
         self.tell(watch, watch.state(verdicts, final=True))
         self.results[watch.name] = result(
@@ -257,6 +260,7 @@ class Watching:
             seconds=round(time.time() - watch.began, 1),
             reverted=verdict == FAIL,
             milliseconds=took,
+            judged=round(judged, 3),
         )
 
     def take_back(self, watch: StepWatch) -> int:

@@ -11,6 +11,8 @@ version_added: "0.1.0"
 description:
   - Writes the units, the environment files and the identity of a slot for each deployment, and notes in the record what the slot holds.
   - A slot whose files change is stopped first, so that it never runs anything but what it says.
+  - Keeps for root alone what the revision consists of, for either slot, so that one can be made to hold it again. A deployment that
+    is C(kept) comes from there, as it was, and neither its secrets nor its settings of today are asked.
   - Nothing is started. What fails for one deployment is reported for that one; the others go on.
 author:
   - Nectar Backend maintainers (@nectar)
@@ -40,9 +42,14 @@ options:
     required: true
   limits:
     description:
-      - What each process may use, as C(memory_max) in megabytes, C(tasks_max), C(stop_timeout) and C(migrate_timeout) in seconds.
+      - What each process may use, as C(memory_max) in megabytes, C(tasks_max), C(stop_timeout) and C(migrate_timeout) in seconds,
+        and, for a statement of a migration, C(migrate_lock_timeout) and C(migrate_statement_timeout).
     type: dict
     required: true
+  migration_only:
+    description: Prepare the migrations alone, and leave the slots as they are.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Says what would be written.
@@ -82,6 +89,9 @@ from ansible_collections.nectar.backend.plugins.module_utils.slot_content import
     Endpoints,
     HostView,
     SlotFile,
+    kept_files,
+    kept_revision,
+    migration_files,
     slot_files,
 )
 from ansible_collections.nectar.backend.plugins.module_utils.slot_host import (
@@ -108,6 +118,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "pooler": {"type": "dict", "required": True},
     "direct": {"type": "dict", "required": True},
     "limits": {"type": "dict", "required": True},
+    "migration_only": {"type": "bool", "default": False},
 }
 
 
@@ -125,15 +136,39 @@ def main() -> None:
     diffs: list[dict[str, str]] = []
     for deployment in params["deployments"]:
         name = deployment["name"]
+        secrets = params["secrets"].get(name, {})
         try:
-            wanted = slot_files(deployment, params["secrets"].get(name, {}), view)
+            if params["migration_only"]:
+                results[name] = prepare_migration(module, view, deployment, secrets, diffs)
+                continue
+            kept, wanted = revision_files(view, deployment, secrets)
             results[name] = prepare_slot(module, view, deployment, wanted, diffs)
+            results[name]["changed"] += keep_revision(module, view, deployment, kept)
         except (SlotError, OSError, KeyError) as error:
             results[name] = {"changed": [], "error": f"cannot prepare slot {deployment['slot']}: {error}"}
     written = any(result["changed"] for result in results.values())
     if written and not module.check_mode:
         reload_units(module)
     module.exit_json(changed=written, results=results, diff=diffs)
+
+
+def prepare_migration(
+    module: AnsibleModule,
+    view: HostView,
+    deployment: dict[str, Any],
+    secrets: dict[str, str],
+    diffs: list[dict[str, str]],
+) -> dict[str, Any]:
+    """Bring about what a migration takes; both slots, and the record, stay as they are."""
+    files = migration_files(deployment, slot_files(deployment, secrets, view), view.layout)
+    before = {path: read_text(path) for path in files}
+    differing = [path for path, file in files.items() if before[path] != file.text]
+    diffs += [show(path, before[path], files[path]) for path in differing]
+    if not module.check_mode:
+        check_release(view, deployment)
+        for path in differing:
+            write(path, files[path], deployment["user"])
+    return {"changed": differing}
 
 
 def prepare_slot(
@@ -166,6 +201,38 @@ def prepare_slot(
     return {"changed": [*stale, *differing, *noted]}
 
 
+def revision_files(
+    view: HostView, deployment: dict[str, Any], secrets: dict[str, str]
+) -> tuple[str, dict[str, SlotFile]]:
+    """Return what is to be kept of a revision, and its slot's files: as they were kept, or by the settings of today."""
+    if deployment.get("kept"):
+        text = read_revision(view, deployment)
+        return text, kept_files(text, deployment["slot"])
+    return kept_revision(deployment, secrets, view), slot_files(deployment, secrets, view)
+
+
+def read_revision(view: HostView, deployment: dict[str, Any]) -> str:
+    """Return what is kept of a revision."""
+    path = view.layout.revision(deployment["name"], deployment["revision"])
+    text = read_text(path)
+    if text is None:
+        raise SlotError(
+            f"{path} is missing, so revision {deployment['revision']} can't be made anew; deploy another one"
+        )
+    return text
+
+
+def keep_revision(module: AnsibleModule, view: HostView, deployment: dict[str, Any], text: str) -> list[str]:
+    """Keep what the revision consists of, for a way back; it holds secrets, and only root makes slots."""
+    path = view.layout.revision(deployment["name"], deployment["revision"])
+    if read_text(path) == text:
+        return []
+    if not module.check_mode:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        replace_text(path, text, 0o600)
+    return [path]
+
+
 def stale_files(view: HostView, units: dict[str, list[str]], wanted: dict[str, SlotFile]) -> list[str]:
     """Return the units of processes that the slot has no more."""
     paths = [os.path.join(view.layout.units, unit) for unit in all_units(units)]
@@ -177,6 +244,9 @@ def check_release(view: HostView, deployment: dict[str, Any]) -> None:
     release = os.path.join(view.layout.releases, deployment["release"])
     if not os.path.isdir(release):
         raise SlotError(f"release {deployment['release']} is not installed; it should have been shipped before")
+    if deployment.get("kept"):
+        # It ran from there; the programs of today's registry are another revision's.
+        return
     commands = [*(process["command"] for process in deployment["processes"].values()), *deployment["migrate"]]
     programs = {command.split()[0].strip("\"'") for command in commands}
     missing = sorted(

@@ -10,7 +10,8 @@ short_description: Make slots the ones that serve, and retire those that did
 version_added: "0.1.0"
 description:
   - Writes the record of each deployment, so that the slot is the one that starts after a reboot; moves its timers there.
-  - Then waits until the former slots have no connections left, stops them, and removes releases that nobody needs any more.
+  - Notes what served as the first to be returned to, unless the deployment C(returns) itself.
+  - Then waits until the former slots have no connections left, stops them, and removes revisions and releases that nobody needs any more.
 author:
   - Nectar Backend maintainers (@nectar)
 extends_documentation_fragment:
@@ -22,7 +23,9 @@ options:
     type: int
     default: 30
   keep_releases:
-    description: How many releases of each application stay installed, beside those that a slot holds.
+    description:
+      - How many revisions of each deployment can be returned to, and how many releases of each application stay installed, beside what a slot
+        holds. The last good revision always stays, with its release.
     type: int
     default: 3
 attributes:
@@ -52,6 +55,12 @@ pruned:
   elements: str
   returned: success
   sample: [orders-0123456789ab]
+forgotten:
+  description: The revisions that are not kept any more, as files.
+  type: list
+  elements: str
+  returned: success
+  sample: [/var/lib/nectar/deployments/production/revisions/ba9876543210.json]
 """
 
 import os
@@ -61,6 +70,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.nectar.backend.plugins.module_utils.outcome_copies import bad_revisions
 from ansible_collections.nectar.backend.plugins.module_utils.readiness import established_ports
 from ansible_collections.nectar.backend.plugins.module_utils.releases import releases_to_prune
 from ansible_collections.nectar.backend.plugins.module_utils.slot_host import (
@@ -71,6 +81,8 @@ from ansible_collections.nectar.backend.plugins.module_utils.slot_host import (
     installed_releases,
     is_serving,
     layout_from,
+    read_kept,
+    read_outcomes,
     read_record,
     read_slot_units,
     recorded_deployments,
@@ -78,7 +90,14 @@ from ansible_collections.nectar.backend.plugins.module_utils.slot_host import (
     systemctl,
     write_record,
 )
-from ansible_collections.nectar.backend.plugins.module_utils.slots import Record, SlotError, other, promote, record_text
+from ansible_collections.nectar.backend.plugins.module_utils.slots import (
+    Record,
+    SlotError,
+    other,
+    promote,
+    record_text,
+    revisions_to_prune,
+)
 from ansible_collections.nectar.backend.plugins.module_utils.text_files import read_text
 
 POLL_SECONDS = 0.3
@@ -96,30 +115,39 @@ def main() -> None:
     layout, deployments = layout_from(module.params), module.params["deployments"]
     try:
         records = {entry["name"]: read_record(layout, entry["name"]) for entry in deployments}
-        updated = plan_records(module, deployments, records)
+        updated = plan_records(module, layout, deployments, records)
         changed = [name for name, record in updated.items() if record != records[name]]
         units = {entry["name"]: read_slot_units(layout, entry["name"], entry["slot"]) for entry in deployments}
         unsettled = changed or not all_serve(module, units)
         if unsettled and not module.check_mode:
             settle(module, layout, deployments, updated, units)
-        pruned = prune(module, layout)
+        forgotten, pruned = prune(module, layout)
     except (SlotError, OSError) as error:
         module.fail_json(msg=f"Cannot promote: {error}")
     module.exit_json(
-        changed=bool(unsettled or pruned),
+        changed=bool(unsettled or pruned or forgotten),
         results={entry["name"]: {"slot": entry["slot"]} for entry in deployments},
         pruned=pruned,
+        forgotten=forgotten,
         diff=[show(layout, records[name], updated[name]) for name in changed],
     )
 
 
 def plan_records(
-    module: AnsibleModule, deployments: list[dict[str, Any]], records: dict[str, Record]
+    module: AnsibleModule, layout: Layout, deployments: list[dict[str, Any]], records: dict[str, Record]
 ) -> dict[str, Record]:
     """Return the records as they are to be; in check mode a slot may not be prepared yet."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
-        entry["name"]: promote(records[entry["name"]], entry["slot"], entry["generation"], now)
+        entry["name"]: promote(
+            records[entry["name"]],
+            entry["slot"],
+            entry["generation"],
+            now,
+            bool(entry.get("returns")),
+            bad_revisions(read_outcomes(layout, entry["name"])),
+            module.params["keep_releases"],
+        )
         for entry in deployments
         if not module.check_mode or entry["slot"] in records[entry["name"]].slots
     }
@@ -168,14 +196,23 @@ def drain(module: AnsibleModule, ports: list[int]) -> None:
         time.sleep(POLL_SECONDS if ports else 0)
 
 
-def prune(module: AnsibleModule, layout: Layout) -> list[str]:
-    """Remove releases that no slot holds, but for the newest of each application."""
-    records = [read_record(layout, name) for name in recorded_deployments(layout)]
-    used = {content.release for record in records for content in record.slots.values()}
-    prunable = releases_to_prune(installed_releases(layout), used, module.params["keep_releases"])
-    for release in prunable if not module.check_mode else ():
-        shutil.rmtree(os.path.join(layout.releases, release))
-    return list(prunable)
+def prune(module: AnsibleModule, layout: Layout) -> tuple[list[str], list[str]]:
+    """Remove revisions that nobody returns to, and releases that no slot and no kept revision holds, but for the newest."""
+    forgotten: list[str] = []
+    used: set[str] = set()
+    keep = module.params["keep_releases"]
+    for name in recorded_deployments(layout):
+        record, kept = read_record(layout, name), read_kept(layout, name)
+        surplus = revisions_to_prune(record, kept, keep)
+        forgotten += [layout.revision(name, content.revision) for content in surplus]
+        used |= {content.release for content in (*record.slots.values(), *kept) if content not in surplus}
+    prunable = releases_to_prune(installed_releases(layout), used, keep)
+    if not module.check_mode:
+        for path in forgotten:
+            os.unlink(path)
+        for release in prunable:
+            shutil.rmtree(os.path.join(layout.releases, release))
+    return forgotten, list(prunable)
 
 
 def show(layout: Layout, before: Record, after: Record) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -51,10 +52,14 @@ def port() -> int:
 def server(port: int) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "orders.serving", "--bind", f"127.0.0.1:{port}", "--threads", "2"]
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "ORDERS_DATABASE": "postgresql://nobody:x@127.0.0.1:1/none"}
-    with subprocess.Popen(command, env=environment) as process:  # noqa: S603 - this program, and a number
-        assert eventually(lambda: health(port) == 200)
-        yield process
-        process.kill()
+    with subprocess.Popen(command, env=environment, start_new_session=True) as process:  # noqa: S603 - this program, and a number
+        try:
+            assert eventually(lambda: health(port) == 200)
+            yield process
+        finally:
+            # Its workers, too: they outlive it.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def health(port: int) -> int | None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,25 @@ def test_every_entry_point_has_its_tasks(role: Path) -> None:
 def test_the_role_has_a_page_and_a_verify_file(role: Path) -> None:
     wanted = [role / "README.md", role / "meta" / "main.yml", ROOT / "molecule" / "verify" / f"test_{role.name}.py"]
     assert [str(path.relative_to(ROOT)) for path in wanted if not path.exists()] == []
+
+
+def tasks_in(path: Path) -> Iterator[dict[str, Any]]:
+    """Every task of a file, those in blocks too."""
+    waiting = list(yaml.safe_load(path.read_text()) or [])
+    while waiting:
+        task = waiting.pop()
+        yield task
+        for part in ("block", "rescue", "always"):
+            waiting += task.get(part, [])
+
+
+@each_role
+def test_a_host_that_may_be_away_ends_no_task_that_runs_once(role: Path) -> None:
+    """For ansible-core it would end the play, whatever ignore_unreachable says, unless errors are ignored too."""
+    ending = [
+        task["name"]
+        for path in (role / "tasks").glob("*.yml")
+        for task in tasks_in(path)
+        if task.get("run_once") and task.get("ignore_unreachable") and not task.get("ignore_errors")
+    ]
+    assert ending == []

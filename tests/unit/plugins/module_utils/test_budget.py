@@ -190,7 +190,7 @@ def test_the_log_fits_its_filesystem(wal: int) -> None:
 @pytest.mark.parametrize("request_timeout", [6, 7, 30, 31, 480])
 def test_the_inner_one_gives_up_first(request_timeout: int) -> None:
     found = {name: entry["value"] for name, entry in plan_timeouts(request_timeout).items()}
-    assert 0 < found["statement"] < found["worker"]
+    assert 0 < found["migration_lock"] < found["statement"] < found["worker"]
     assert found["statement"] + found["query_wait"] < found["worker"] < found["server"] < found["client"]
     assert found["idle_transaction"] <= found["worker"] <= found["stop"]
 

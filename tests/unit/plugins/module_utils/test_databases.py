@@ -201,10 +201,12 @@ def test_read_state() -> None:
         "databases": [{"name": "alice", "owner": "alice", "is_open": False}],
         "extensions": ["plpgsql"],
         "admitted": ["postgres"],
+        "weakened": [{"role": "alice", "database": "", "value": "local"}],
     }
     state = read_state(reply)
     assert state.roles == {"alice": ALICE_ROLE}
     assert state.databases == {"alice": ALICE_DATABASE}
+    assert state.weakened == ("the role alice has synchronous_commit local",)
 
 
 def test_find_unclaimed() -> None:

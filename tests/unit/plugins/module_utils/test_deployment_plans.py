@@ -10,18 +10,22 @@ from ansible_collections.nectar.backend.plugins.module_utils.deployment_plans im
     PlanError,
     Server,
     check_deployment,
+    check_migration,
     common_target,
     find_behind,
     full_deployment,
     make_plan,
     needed_releases,
+    one_application,
     open_steps,
     plan_deployment,
     plan_rollback,
     promoted_deployments,
     promoted_release,
+    return_line,
     step_failures,
 )
+from ansible_collections.nectar.backend.plugins.module_utils.units import Limits
 
 APPLICATION: dict[str, Any] = {
     "processes": {"web": {"type": "web", "command": "serve {port}"}},
@@ -135,6 +139,63 @@ def test_check(changes: dict[str, Any], secrets: dict[str, str], said: list[str]
     problems = check_deployment({**deployment(), **changes}, {"orders": APPLICATION}, secrets)
     assert len(problems) == len(said), problems
     assert all(problem.startswith(expected) for problem, expected in zip(problems, said, strict=True)), problems
+
+
+@pytest.mark.parametrize(
+    ("application", "said"),
+    [
+        pytest.param({}, [], id="as all"),
+        pytest.param({"migrate_lock_timeout": 9, "migrate_statement_timeout": 900}, [], id="as much as fits"),
+        pytest.param({"migrate": [], "migrate_lock_timeout": 0}, [], id="nothing to migrate"),
+        pytest.param(
+            {"migrate_lock_timeout": 0},
+            ["alice: migrate_lock_timeout is 0; expected at least 1"],
+            id="a wait without end",
+        ),
+        pytest.param(
+            {"migrate_lock_timeout": 10},
+            ["alice: migrate_lock_timeout is 10; expected less than 10, after which the requests"],
+            id="longer than requests bear",
+        ),
+        pytest.param(
+            {"migrate_statement_timeout": 901},
+            ["alice: migrate_statement_timeout is 901; expected at most 900"],
+            id="longer than all together",
+        ),
+        pytest.param(
+            {"migrate_lock_timeout": 8, "migrate_statement_timeout": 8},
+            ["alice: migrate_lock_timeout is 8; expected less than 8, which the statement"],
+            id="a wait as long as the statement",
+        ),
+    ],
+)
+def test_the_timeouts_of_a_migration_nest(application: dict[str, Any], said: list[str]) -> None:
+    one = deployment("alice", share={"statement_timeout": 10})
+    problems = check_migration(one, {**APPLICATION, **application}, Limits(192, 64, 30, 900))
+    assert len(problems) == len(said), problems
+    assert all(problem.startswith(expected) for problem, expected in zip(problems, said, strict=True)), problems
+
+
+@pytest.mark.parametrize(
+    ("applications", "is_named", "said"),
+    [
+        pytest.param({"alice": "orders", "bob": "orders"}, False, "say whose release it is", id="nobody named"),
+        pytest.param(
+            {"alice": "orders", "records": "ara"},
+            True,
+            r"2 applications \(alice runs orders, records runs ara\)",
+            id="two",
+        ),
+    ],
+)
+def test_whom_a_given_source_is_not_for(applications: dict[str, str], is_named: bool, said: str) -> None:
+    chosen = {name: deployment(name, application=application) for name, application in applications.items()}
+    with pytest.raises(PlanError, match=said):
+        one_application(chosen, is_named)
+
+
+def test_a_given_source_is_for_deployments_of_one_application() -> None:
+    assert one_application({"alice": deployment("alice"), "bob": deployment("bob")}, True) == "orders"
 
 
 BOTH = {"app1": Server("192.0.2.21", info()), "app2": Server("192.0.2.22", info())}
@@ -268,6 +329,12 @@ WELL, ILL = {"results": {"production": {}}}, {"results": {"production": {"error"
             id="all balancers are away",
         ),
         pytest.param({"lb1": WELL, "lb2": ILL}, "any", {"production": "lb2: no"}, id="one balancer refuses"),
+        pytest.param(
+            {"lb1": WELL, "lb2": {"failed": True, "msg": "disk full"}},
+            "any",
+            {"production": "lb2: disk full"},
+            id="one balancer can't",
+        ),
     ],
 )
 def test_failures(answers: dict[str, Any], asked: str, failures: dict[str, str]) -> None:
@@ -275,19 +342,37 @@ def test_failures(answers: dict[str, Any], asked: str, failures: dict[str, str])
 
 
 def both(**changes: Any) -> dict[str, Any]:
-    """Return a record of which both slots hold something, green serving."""
-    slots = record(2, "green", "r2", "orders-2")["slots"] | {"blue": record()["slots"]["blue"]}
-    return record(2, "green", "r2", "orders-2", slots=slots, **changes)
+    """Return a record of which both slots hold something, green serving and blue before it."""
+    former = {**record()["slots"]["blue"], "max_connections": 32}
+    slots = record(2, "green", "r2", "orders-2")["slots"] | {"blue": former}
+    return record(2, "green", "r2", "orders-2", slots=slots, past=[former], **changes)
 
 
-def test_a_rollback_prepares_builds_and_migrates_nothing() -> None:
+LEFT_BAD = both() | {"slots": both()["slots"] | {"blue": {"release": "orders-3", "revision": "r3"}}}
+KEPT = {"production": both()["past"]}
+
+
+@pytest.mark.parametrize(
+    ("found", "kept", "is_held", "line"),
+    [
+        pytest.param(both(), {}, True, "back to revision r1, which slot blue still holds", id="in the other slot"),
+        pytest.param(LEFT_BAD, KEPT, False, "back to revision r1, made anew from what the servers kept", id="kept"),
+    ],
+)
+def test_a_rollback_builds_and_migrates_nothing(
+    found: dict[str, Any], kept: dict[str, Any], is_held: bool, line: str
+) -> None:
     full = full_deployment(deployment(), APPLICATION, {"app1": Server("a", None), "app2": Server("b", None)}, "")
-    servers = {host: Server(host, info(("orders-1", "orders-2"), production=both())) for host in ("app1", "app2")}
+    states = {**info(("orders-1", "orders-2"), production=found), "kept": kept}
+    servers = {host: Server(host, states) for host in ("app1", "app2")}
     back = plan_rollback(full, servers, [], {}, "")
     assert (back["release"], back["revision"], back["slot"], back["generation"]) == ("orders-1", "r1", "blue", 3)
-    assert (back["prepared"], back["migrate"], back["migrate_host"]) == (True, [], None)
+    assert (back["returns"], back["migrate"], back["migrate_host"]) == (True, [], None)
+    assert (back["prepared"], back["kept"]) == (is_held, not is_held)
     assert [(entry["opens"], entry["watched"]) for entry in back["steps"]] == [(["app1", "app2"], False)]
     assert needed_releases([back], servers) == {}
+    assert return_line(back) == f"production: {line}"
+    assert back["max_connections"] == 32
 
 
 def test_a_replacement_goes_by_its_policy() -> None:
@@ -300,6 +385,39 @@ def test_a_replacement_goes_by_its_policy() -> None:
         (["app2"], 100, 2),
     ]
     assert make_plan([planned], 2)["lines"][1] == "  1. 5 % of the requests on app1, watched for 1 s"
+
+
+ALLOWED = {"allow": [{"cron": "0 2 * * *", "duration": "2h"}]}
+
+
+def careful(servers: dict[str, Server], gates: dict[str, Any], **application: Any) -> dict[str, Any]:
+    """Plan a second release whose migration is not backward compatible."""
+    one = deployment(rollout={"gates": gates, "shadow": True})
+    changed = {**APPLICATION, "backward_compatible": False, **application}
+    return plan_deployment(full_deployment(one, changed, servers, "orders-2"), "r2", servers, [])
+
+
+def test_what_the_former_release_can_not_bear_needs_a_window_and_an_approval() -> None:
+    planned = careful(CURRENT, {"window": ALLOWED})
+    assert {"window", "approval"} <= planned["rollout"]["gates"].keys()
+    assert not {"window", "approval"} & set(planned["rollout"]["shadow"])
+    assert "it needs the window and an approval" in "\n".join(make_plan([planned], 2)["lines"])
+    with pytest.raises(PlanError, match=r"production: rollout\.gates has no window"):
+        careful(CURRENT, {})
+
+
+@pytest.mark.parametrize(
+    ("servers", "application"),
+    [
+        pytest.param(BOTH, {}, id="nothing serves yet"),
+        pytest.param(CURRENT, {"migrate": []}, id="nothing migrates"),
+        pytest.param(CURRENT, {"backward_compatible": True}, id="what serves bears it"),
+    ],
+)
+def test_what_needs_no_care(servers: dict[str, Server], application: dict[str, Any]) -> None:
+    planned = careful(servers, {}, **application)
+    assert "approval" not in planned["rollout"]["gates"]
+    assert "approval" not in "\n".join(make_plan([planned], 2)["lines"])
 
 
 def test_what_the_gates_may_ask_of_a_server_comes_with_the_plan() -> None:

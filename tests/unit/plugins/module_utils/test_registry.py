@@ -241,6 +241,21 @@ def test_a_policy_of_one_deployment_is_its_own() -> None:
     assert "rollout" not in deployments["production"]
 
 
+def test_indexes_are_a_deployments_own() -> None:
+    indexes = [{"table": "orders", "columns": ["customer_id", "placed_at DESC"], "where": "paid_at IS NULL"}]
+    deployments = read({"members.alice.indexes": indexes}).variables["deployments"]
+    assert deployments["alice"]["indexes"] == indexes
+    assert "indexes" not in deployments["production"]
+
+
+def test_a_wrong_index_is_told_at_its_place() -> None:
+    indexes = [{"table": "orders", "columns": ["id"]}, {"table": "orders", "columns": ["md5(id)"]}]
+    with pytest.raises(RegistryError) as caught:
+        read({"members.alice.indexes": indexes})
+    assert [problem.keys for problem in caught.value.problems] == [("members", "alice", "indexes", 1, "columns")]
+    assert str(caught.value).startswith('member alice, indexes[1]: columns is ["md5(id)"]; expected 1 to 8 columns')
+
+
 def test_overrides_replace_what_is_derived() -> None:
     entry = {
         "number": 1,
@@ -532,7 +547,12 @@ REFUSED = [
     pytest.param({f"{APPLICATION}.source": {"package": "x"}}, "version is missing", "in quotes", id="no version"),
     pytest.param({f"{APPLICATION}.source.version": "1"}, "version is given", "Take it out.", id="version of a directory"),
     pytest.param({f"{APPLICATION}.source": {"package": "x", "version": 1.0}}, "version is 1.0", "in quotes", id="bare version"),
-    pytest.param({f"{APPLICATION}.source.gti": "x"}, 'unknown field "gti"', "Take it out.", id="unknown source"),
+    pytest.param({f"{APPLICATION}.source": {"git": "https://h.test/a"}}, "revision is missing", "Write it as", id="no revision"),
+    pytest.param({f"{APPLICATION}.source": {"git": "/a", "revision": "v1"}}, "git is /a", "one of https", id="no git URL"),
+    pytest.param({f"{APPLICATION}.source.revision": "v1"}, "revision is given", "Take it out.", id="revision of a directory"),
+    pytest.param({f"{APPLICATION}.source.gti": "x"}, 'unknown field "gti"', "Did you mean git?", id="unknown source"),
+    pytest.param({f"{APPLICATION}.backward_compatible": "no"}, 'backward_compatible is "no"', "true or false", id="not a switch"),
+    pytest.param({f"{APPLICATION}.migrate_lock_timeout": "5s"}, 'migrate_lock_timeout is "5s"', "without quotes", id="no seconds"),
     pytest.param({f"{APPLICATION}.processes": DROP}, "processes is missing", "Add processes.", id="no processes"),
     pytest.param({f"{APPLICATION}.processes": {}}, "processes is empty", "Add web", id="empty processes"),
     pytest.param({f"{APPLICATION}.processes.web.type": "wbe"}, 'process web: type is "wbe"', "web, worker", id="process type"),

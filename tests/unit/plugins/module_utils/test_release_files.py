@@ -6,10 +6,13 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
+import zipfile
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
 import pytest
+from ansible_collections.nectar.backend.plugins.module_utils.given_source import replace_source
 from ansible_collections.nectar.backend.plugins.module_utils.release_files import (
     check_tree,
     file_sha256,
@@ -17,6 +20,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.release_files impor
     unpack_tree,
     write_manifest,
 )
+from ansible_collections.nectar.backend.plugins.module_utils.release_git import Checkout
 from ansible_collections.nectar.backend.plugins.module_utils.release_source import (
     describe_release,
     is_whole,
@@ -28,6 +32,11 @@ from ansible_collections.nectar.backend.plugins.module_utils.releases import Rel
 def no_git(directory: str) -> list[str]:
     """Know of no repository."""
     return []
+
+
+def no_fetch(source: Mapping[str, str]) -> Checkout:
+    """Fetch nothing."""
+    raise AssertionError(f"nothing should be fetched of {source}")
 
 
 def make_tree(place: Path) -> Path:
@@ -113,11 +122,11 @@ def make_project(place: Path) -> dict[str, object]:
 
 def test_junk_does_not_rename_a_release(tmp_path: Path) -> None:
     application, target = make_project(tmp_path), Target("13", "x86_64")
-    first = describe_release("app", application, target, no_git).release
+    first = describe_release("app", application, target, no_git, no_fetch).release
     (tmp_path / "__pycache__" / "more.pyc").write_text("more junk")
-    assert describe_release("app", application, target, no_git).release == first
+    assert describe_release("app", application, target, no_git, no_fetch).release == first
     (tmp_path / "app.py").write_text("print(1)\n")
-    assert describe_release("app", application, target, no_git).release != first
+    assert describe_release("app", application, target, no_git, no_fetch).release != first
     assert source_paths(str(tmp_path), no_git) == ["app.py", "pyproject.toml", "requirements.txt"]
 
 
@@ -133,11 +142,74 @@ def test_what_git_ignores_does_not_count(tmp_path: Path) -> None:
         pytest.param({"lock": None}, "application app: lock is missing", id="no lock"),
         pytest.param({"lock": "/nowhere.txt"}, "application app: lock /nowhere.txt doesn't exist", id="no such lock"),
         pytest.param(
-            {"source": {"directory": "/nowhere"}}, "source /nowhere has no pyproject.toml", id="no such source"
+            {"source": {"directory": "/nowhere"}}, "source /nowhere is no folder that exists", id="no such source"
+        ),
+        pytest.param({"source": {"directory": "/dev"}}, "source /dev has no pyproject.toml", id="no project"),
+        pytest.param(
+            {"source": {"wheel": "/nowhere/app.whl"}}, "app.whl is not named as a wheel is", id="wheel's name"
+        ),
+        pytest.param(
+            {"source": {"wheel": "/nowhere/app-1.0-py3-none-any.whl"}},
+            "doesn't exist or is no wheel",
+            id="no such wheel",
         ),
         pytest.param({"source": {"package": "ara", "version": "1"}}, "package ara is not in the lock", id="not locked"),
+        pytest.param(
+            {"source": {"package": "flask", "version": "4"}, "given": True},
+            "the lock holds flask==3.0.*or name a lock that holds it: -e lock=FILE",
+            id="given, and locked at another version",
+        ),
+        pytest.param(
+            {"source": {"directory": "/nowhere"}, "given": True},
+            r"no folder that exists; correct the path; expected a folder, git\+URL@revision",
+            id="given, and not there",
+        ),
     ],
 )
 def test_a_release_that_can_not_be(tmp_path: Path, changes: dict[str, object], said: str) -> None:
     with pytest.raises(ReleaseError, match=said):
-        describe_release("app", {**make_project(tmp_path), **changes}, Target("13", "x86_64"), no_git)
+        describe_release("app", {**make_project(tmp_path), **changes}, Target("13", "x86_64"), no_git, no_fetch)
+
+
+def test_a_wheel_is_named_after_what_is_in_it(tmp_path: Path) -> None:
+    application, wheel = make_project(tmp_path), tmp_path / "app-1.0-py3-none-any.whl"
+    names = []
+    for text in ("one", "two"):
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr("app.py", text)
+        given = replace_source(application, {"wheel": str(wheel)}, "")
+        names.append(describe_release("app", given, Target("13", "x86_64"), no_git, no_fetch))
+    assert names[0].release != names[1].release
+    assert names[0].lock == application["lock"]
+
+
+@pytest.mark.parametrize(
+    ("holds", "lock", "expected"),
+    [
+        pytest.param(True, "", "given/requirements.txt", id="its own"),
+        pytest.param(False, "", "requirements.txt", id="the application's, where it has none"),
+        pytest.param(True, "other.txt", "other.txt", id="the one that was named"),
+    ],
+)
+def test_which_lock_goes_with_a_given_folder(tmp_path: Path, holds: bool, lock: str, expected: str) -> None:
+    application, given = make_project(tmp_path), tmp_path / "given"
+    given.mkdir()
+    for path in [given / "pyproject.toml", tmp_path / "other.txt", *([given / "requirements.txt"] if holds else [])]:
+        path.write_text("" if path.suffix == ".toml" else f"flask==3.1 --hash=sha256:{'b' * 64}\n")
+    replaced = replace_source(application, {"directory": str(given)}, str(tmp_path / lock) if lock else "")
+    found = describe_release("app", replaced, Target("13", "x86_64"), no_git, no_fetch)
+    assert found.lock == str(tmp_path / expected)
+
+
+def test_a_commit_names_its_release(tmp_path: Path) -> None:
+    application = make_project(tmp_path)
+    source = {"git": "file:///app.git", "revision": "v1"}
+
+    def release(commit: str, **more: str) -> str:
+        given = {**application, "source": {**source, **more}}
+        fetched = Checkout(commit, str(tmp_path))
+        return describe_release("app", given, Target("13", "x86_64"), no_git, lambda source: fetched).release
+
+    assert release("a" * 40) == release("a" * 40, revision="v2") != release("b" * 40)
+    with pytest.raises(ReleaseError, match="has no folder web; correct subdirectory"):
+        release("a" * 40, subdirectory="web")

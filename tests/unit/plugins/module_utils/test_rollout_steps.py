@@ -9,12 +9,14 @@ import pytest
 from ansible_collections.nectar.backend.plugins.module_utils.access_log import Counts
 from ansible_collections.nectar.backend.plugins.module_utils.rollout_steps import (
     add_baselines,
+    blamed_releases,
     explain,
     former_slots,
     plan_lines,
     planned_steps,
     rollout_outcomes,
     steps_at,
+    summed_failures,
     verdict_failures,
     verdict_lines,
     watch_entries,
@@ -81,6 +83,49 @@ def test_the_former_release_is_counted_over_all_steps_and_load_balancers() -> No
     assert told["before"] == both["alice"]
 
 
+def arms(errors: int, requests: int = 60) -> dict[str, Any]:
+    """Return what a load balancer counted: a new release's errors beside an old one that has none."""
+    return {
+        "canary": Counts(requests=requests, errors=errors, run_squares=errors).to_data(),
+        "baseline": Counts(requests=4 * requests).to_data(),
+    }
+
+
+def counted(*errors: int) -> dict[str, Any]:
+    """Return load balancers' answers about alice."""
+    return {f"lb{number}": {"results": {"alice": {"arms": arms(found)}}} for number, found in enumerate(errors, 1)}
+
+
+@pytest.mark.parametrize(
+    ("answers", "gates", "shadow", "failed"),
+    [
+        pytest.param(counted(3, 3), {"compare": {}}, [], ["alice"], id="worse together"),
+        pytest.param(counted(3), {"compare": {}}, [], [], id="one alone isn't sure"),
+        pytest.param(counted(0, 0), {"compare": {}}, [], [], id="no errors"),
+        pytest.param(counted(3, 3), {"compare": {}}, ["compare"], [], id="in shadow"),
+        pytest.param(counted(3, 3), {}, [], [], id="left out"),
+        pytest.param(
+            counted(0, 0), {"compare": {"not_enough": "fail"}}, [], [], id="too little is for whoever watched"
+        ),
+        pytest.param({"lb1": {"unreachable": True}, "lb2": {"msg": "no"}}, {"compare": {}}, [], [], id="nobody"),
+    ],
+)
+def test_all_load_balancers_together(
+    answers: dict[str, Any], gates: dict[str, Any], shadow: list[str], failed: list[str]
+) -> None:
+    step = {"name": "alice", "policy": {"gates": gates, "shadow": shadow}}
+    found = summed_failures([step], answers)
+    assert list(found) == failed
+    assert all("6 errors in 120 requests (5.0%) against 0 in 480" in reason for reason in found.values())
+
+
+def test_without_requests_left_the_former_release_is_what_it_was_before() -> None:
+    alone = {"lb1": {"results": {"alice": {"arms": {"canary": arms(12, 120)["canary"]}}}}}
+    step = {"name": "alice", "policy": {"gates": {"compare": {}}, "shadow": []}}
+    assert "with none beside it" in summed_failures([step], alone)["alice"]
+    assert summed_failures([step], alone, {"alice": Counts(requests=500, errors=25).to_data()}) == {}
+
+
 def test_a_slot_that_runs_already_takes_no_more_memory() -> None:
     room = {"serving": True, "free": 200, "takes": 48}
     steps = planned_steps(["app1", "app2"], [CANARY, ALL], True)
@@ -92,7 +137,7 @@ def test_a_slot_that_runs_already_takes_no_more_memory() -> None:
 
 def test_only_a_slot_that_serves_on_a_migrated_schema_is_asked_again() -> None:
     migrating = {"name": "alice", "slot": "green", "former": "blue", "migrate": ["migrate"], "switches": True}
-    others = [{**migrating, "former": None}, {**migrating, "migrate": []}]
+    others = [{**migrating, "former": None}, {**migrating, "migrate": []}, {**migrating, "backward_compatible": False}]
     assert former_slots([migrating, *others]) == [{**migrating, "slot": "blue", "switches": False}]
 
 
@@ -152,6 +197,35 @@ def test_a_module_that_failed_failed_for_each() -> None:
         "alice": "lb1: HAProxy is away",
         "bob": "lb1: HAProxy is away",
     }
+
+
+def test_a_module_that_was_ended_is_told_without_its_traceback() -> None:
+    told = 'Traceback (most recent call last):\n  File "async_wrapper.py", line 94\nValueError: No start of json char found\n'
+    assert verdict_failures([{"name": "alice"}], {"lb2": {"msg": told}}) == {
+        "alice": "lb2: the module ended without an answer (ValueError: No start of json char found); "
+        "`journalctl --dmesg` there says whether memory ran out"
+    }
+
+
+@pytest.mark.parametrize(
+    ("answers", "blamed"),
+    [
+        pytest.param({"lb1": {"results": {"alice": {"verdict": "fail"}}}}, ["alice"], id="a gate said fail"),
+        pytest.param({"lb1": {"results": {"alice": {"verdict": "pass"}}}}, [], id="all is well"),
+        pytest.param({"lb1": {"results": {"alice": {"verdict": "hold"}}}}, [], id="not enough was seen"),
+        pytest.param({"lb1": {"results": {"alice": {"verdict": "fail", "error": "no such slot"}}}}, [], id="no slot"),
+        pytest.param({"lb1": {"msg": "killed"}, "lb2": {"results": {"alice": {"verdict": "pass"}}}}, [], id="killed"),
+        pytest.param(
+            {"lb1": {"msg": "killed"}, "lb2": {"results": {"alice": {"verdict": "fail"}}}},
+            ["alice"],
+            id="one was killed, and the other saw it fail",
+        ),
+        pytest.param({"lb1": {"unreachable": True}}, [], id="nobody answered"),
+    ],
+)
+def test_a_release_is_blamed_for_what_a_gate_said(answers: dict[str, Any], blamed: list[str]) -> None:
+    watched = [{"name": "alice", "policy": {"shadow": [], "gates": {"compare": {}}}}]
+    assert blamed_releases(watched, answers) == blamed
 
 
 def test_an_error_is_said_as_it_is() -> None:

@@ -11,6 +11,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.slot_content import
     ANY_LAYOUT,
     Endpoints,
     HostView,
+    migration_files,
     revision_of,
     slot_files,
 )
@@ -20,6 +21,9 @@ ENDPOINTS = Endpoints(DatabaseEndpoint("127.0.0.1", 6432), DatabaseEndpoint("pri
 LIMITS = Limits(192, 64, 30, 900)
 SHARE = {"workers": 2, "threads": 4, "worker_timeout": 30, "memory": 112, "memory_max": {"web": 104}}
 SECRETS = {"database_password": "s3cret"}
+NAMED = 'PGAPPNAME="nectar-production-migrate"\n'
+TIMES = "-c lock_timeout={}s -c statement_timeout={}s -c client_connection_check_interval=5s"
+MIGRATING = f'NAME="production"\n{NAMED}PGOPTIONS="{TIMES.format(5, 900)}"\n'
 
 
 def deployment(**changes: Any) -> dict[str, Any]:
@@ -60,20 +64,26 @@ def environments(**changes: Any) -> tuple[str, str]:
         pytest.param(
             {},
             'NAME="production"\nWEB_CONCURRENCY="2"\n',
-            'NAME="production"\nPGOPTIONS="-c statement_timeout=0"\n',
+            MIGRATING,
             id="share",
         ),
         pytest.param(
             {"share": {}},
             'NAME="production"\n',
-            'NAME="production"\nPGOPTIONS="-c statement_timeout=0"\n',
+            MIGRATING,
             id="no share",
         ),
         pytest.param(
             {"environment": {"PGOPTIONS": "-c jit=off"}},
             'PGOPTIONS="-c jit=off"\nWEB_CONCURRENCY="2"\n',
-            'PGOPTIONS="-c jit=off"\n',
+            f'{NAMED}PGOPTIONS="-c jit=off"\n',
             id="the application's own word counts",
+        ),
+        pytest.param(
+            {"migrate_lock_timeout": 2, "migrate_statement_timeout": 60},
+            'NAME="production"\nWEB_CONCURRENCY="2"\n',
+            MIGRATING.replace(TIMES.format(5, 900), TIMES.format(2, 60)),
+            id="its own timeouts",
         ),
     ],
 )
@@ -96,3 +106,14 @@ def revision(**share: Any) -> str:
 )
 def test_another_share_is_another_revision(share: dict[str, Any]) -> None:
     assert revision(**share) != revision() == revision()
+
+
+def test_a_migration_s_files_are_no_part_of_a_slot() -> None:
+    view = HostView("app1", "192.0.2.21", ENDPOINTS, LIMITS, ANY_LAYOUT)
+    files = slot_files(deployment(), SECRETS, view)
+    taken = migration_files(deployment(), files, ANY_LAYOUT)
+    assert sorted(taken) == [
+        "/etc/nectar/deployments/production/migrate.env",
+        "/etc/systemd/system/nectar-production-migrate.service",
+    ]
+    assert migration_files(deployment(migrate=[]), slot_files(deployment(migrate=[]), SECRETS, view), ANY_LAYOUT) == {}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -14,12 +15,14 @@ from ansible_collections.nectar.backend.plugins.module_utils.slots import (
     Step,
     choose_deployments,
     newest,
+    other,
     parse_record,
     plan_return,
     plan_step,
     prepare,
     promote,
     record_text,
+    revisions_to_prune,
     waves,
 )
 
@@ -27,14 +30,24 @@ V1, V2, V3 = Content("orders-1", "r1"), Content("orders-2", "r2"), Content("orde
 HOSTS = ["app1", "app2"]
 
 
-def state(active: str | None, generation: int, serves: bool = True, **slots: Content) -> HostState:
+def state(
+    active: str | None,
+    generation: int,
+    serves: bool = True,
+    past: tuple[Content, ...] = (),
+    kept: tuple[Content, ...] = (),
+    **slots: Content,
+) -> HostState:
     """Return what one host knows about a deployment."""
-    return HostState(Record("production", active, generation, "2026-01-31T10:00:00Z", slots), serves)
+    return HostState(Record("production", active, generation, "2026-01-31T10:00:00Z", slots, past), serves, kept)
 
 
 NEW = state(None, 0, serves=False)
 FIRST = state("blue", 1, blue=V1)
-SECOND = state("green", 2, blue=V1, green=V2)
+SECOND = state("green", 2, past=(V1,), blue=V1, green=V2)
+# A third revision failed in the slot that held the first, which is kept; then one was good in it.
+FAILED = state("green", 2, past=(V1,), kept=(V3, V2, V1), blue=V3, green=V2)
+THIRD = state("blue", 3, past=(V2, V1), kept=(V3, V2, V1), blue=V3, green=V2)
 READY = state("blue", 1, blue=V1, green=V2)
 
 
@@ -117,23 +130,21 @@ def test_step(wanted: Content, states: dict[str, HostState], traffic: list[Recor
     assert plan_step("production", wanted, HOSTS, states, traffic) == step
 
 
+TO_BLUE = Step("blue", 3, True, ("app1", "app2"), (), "green")
+
+
 @pytest.mark.parametrize(
     ("states", "traffic", "bad", "revision", "expected"),
     [
         pytest.param(
-            {"app1": SECOND, "app2": SECOND},
-            [],
-            {},
-            "",
-            (Step("blue", 3, True, ("app1", "app2"), (), "green"), V1),
-            id="to what the other slot holds",
+            {"app1": SECOND, "app2": SECOND}, [], {}, "", (TO_BLUE, V1, True), id="to what the other slot holds"
         ),
         pytest.param(
             {"app1": SECOND},
             [],
             {},
             "",
-            (Step("blue", 3, True, ("app1",), ("app2",), "green"), V1),
+            (Step("blue", 3, True, ("app1",), ("app2",), "green"), V1, True),
             id="with a server away",
         ),
         pytest.param(
@@ -141,16 +152,54 @@ def test_step(wanted: Content, states: dict[str, HostState], traffic: list[Recor
             [Record("production", "green", 2)],
             {},
             "",
-            (Step("blue", 3, True, ("app1", "app2"), (), "green"), V1),
+            (TO_BLUE, V1, True),
             id="a load balancer is ahead of the records",
         ),
         pytest.param(
-            {"app1": SECOND, "app2": SECOND},
+            {"app1": FAILED, "app2": FAILED},
             [],
-            {"r1": "it leaked"},
-            "r1",
-            (Step("blue", 3, True, ("app1", "app2"), (), "green"), V1),
+            {"r3": "it leaked"},
+            "",
+            (TO_BLUE, V1, False),
+            id="past a bad one that took the slot",
+        ),
+        pytest.param(
+            {"app1": FAILED, "app2": FAILED}, [], {}, "", (TO_BLUE, V1, False), id="never to what never served"
+        ),
+        pytest.param(
+            {"app1": FAILED, "app2": SECOND}, [], {}, "", (TO_BLUE, V1, False), id="one server's slot holds it still"
+        ),
+        pytest.param(
+            {"app1": THIRD, "app2": THIRD},
+            [],
+            {"r2": "it leaked"},
+            "",
+            (Step("green", 4, True, ("app1", "app2"), (), "blue"), V1, False),
+            id="past one that served and was marked bad later",
+        ),
+        pytest.param(
+            {"app1": THIRD, "app2": state("blue", 3, past=(V1,), kept=(V3, V1), blue=V3, green=V1)},
+            [],
+            {},
+            "",
+            (Step("green", 4, True, ("app1", "app2"), (), "blue"), V1, False),
+            id="past one that a server missed",
+        ),
+        pytest.param(
+            {"app1": FAILED, "app2": FAILED},
+            [],
+            {"r3": "it leaked"},
+            "r3",
+            (TO_BLUE, V3, True),
             id="a bad one, by its name",
+        ),
+        pytest.param(
+            {"app1": THIRD, "app2": THIRD},
+            [],
+            {},
+            "r1",
+            (Step("green", 4, True, ("app1", "app2"), (), "blue"), V1, False),
+            id="further back, by its name",
         ),
     ],
 )
@@ -159,7 +208,7 @@ def test_the_way_back(
     traffic: list[Record],
     bad: dict[str, str],
     revision: str,
-    expected: tuple[Step, Content],
+    expected: tuple[Step, Content, bool],
 ) -> None:
     assert plan_return("production", HOSTS, states, traffic, bad, revision) == expected
 
@@ -168,22 +217,67 @@ def test_the_way_back(
     ("states", "bad", "revision", "said"),
     [
         pytest.param({"app1": NEW}, {}, "", "never released", id="never released"),
-        pytest.param({"app1": FIRST}, {}, "", "holds nothing", id="nothing before"),
-        pytest.param({"app1": SECOND}, {}, "r7", "to r7: slot blue holds r1", id="another than was named"),
-        pytest.param({"app1": SECOND}, {"r1": "it leaked"}, "", "marked bad .it leaked.", id="a bad one"),
+        pytest.param({"app1": FIRST}, {}, "", "nothing served before; slot green holds nothing", id="nothing before"),
         pytest.param(
-            {"app1": SECOND, "app2": state("green", 2, blue=V3, green=V2)},
+            {"app1": state("green", 2, blue=V3, green=V2)},
+            {"r3": "it leaked"},
+            "",
+            r"nothing served before; slot blue holds r3 \(marked bad: it leaked\) on app1",
+            id="only a bad one",
+        ),
+        pytest.param({"app1": FAILED}, {}, "r7", "to r7: .* kept are r1, r2, r3; release", id="another than is kept"),
+        pytest.param({"app1": FAILED}, {}, "r2", "r2 serves already", id="what serves"),
+        pytest.param({"app1": SECOND}, {"r1": "it leaked"}, "", "r1 was marked bad .it leaked.", id="a bad one"),
+        pytest.param(
+            {"app1": SECOND, "app2": state("green", 2, past=(V1,), blue=V3, green=V2)},
             {},
             "",
-            "holds r1 or r3 on app1 and app2",
+            "r1 is not kept on app2; slot blue holds r1 or r3 on app1 and app2",
             id="servers differ",
         ),
-        pytest.param({"app1": SECOND, "app2": state("green", 2, green=V2)}, {}, "", "holds r1 on", id="one lacks it"),
     ],
 )
 def test_no_way_back(states: dict[str, HostState], bad: dict[str, str], revision: str, said: str) -> None:
     with pytest.raises(SlotError, match=said):
         plan_return("production", HOSTS, states, [], bad, revision)
+
+
+V4 = Content("orders-4", "r4")
+
+
+@pytest.mark.parametrize(
+    ("before", "content", "returns", "bad", "keep", "past"),
+    [
+        pytest.param(FIRST, V2, False, (), 3, (V1,), id="the second"),
+        pytest.param(SECOND, V3, False, (), 3, (V2, V1), id="the third"),
+        pytest.param(THIRD, V2, True, (), 3, (V1,), id="back, and what was left is no way back"),
+        pytest.param(THIRD, V1, True, (), 3, (), id="back over another"),
+        pytest.param(THIRD, V4, True, (), 3, (V3, V2, V1), id="by name to what never served"),
+        pytest.param(THIRD, V2, False, (), 3, (V3, V1), id="a release of what served before"),
+        pytest.param(THIRD, V4, False, (), 2, (V3, V2), id="no more than are kept"),
+        pytest.param(THIRD, V4, False, ("r3",), 1, (V3, V2), id="the last good one always stays"),
+        pytest.param(THIRD, V4, False, (), 0, (V3,), id="one at least"),
+        pytest.param(NEW, V1, False, (), 3, (), id="the first has none"),
+    ],
+)
+def test_what_can_be_returned_to(
+    before: HostState, content: Content, returns: bool, bad: tuple[str, ...], keep: int, past: tuple[Content, ...]
+) -> None:
+    slot = other(before.record.active) if before.record.active else "blue"
+    prepared = prepare(before.record, slot, content)
+    assert promote(prepared, slot, 9, "now", returns, bad, keep).past == past
+
+
+@pytest.mark.parametrize(
+    ("keep", "pruned"),
+    [
+        pytest.param(4, (), id="all are new"),
+        pytest.param(1, (V3,), id="what slots hold and what can be returned to stays"),
+    ],
+)
+def test_what_is_kept_no_more(keep: int, pruned: tuple[Content, ...]) -> None:
+    record = Record("production", "blue", 3, None, {"blue": V2}, (V1,))
+    assert revisions_to_prune(record, (V4, V3, V2, V1), keep) == pruned
 
 
 def test_the_newest_record_is_right() -> None:
@@ -192,7 +286,14 @@ def test_the_newest_record_is_right() -> None:
 
 
 def test_record_comes_back() -> None:
-    assert parse_record(record_text(FIRST.record), "production") == FIRST.record
+    assert parse_record(record_text(THIRD.record), "production") == THIRD.record
+
+
+def test_what_a_newer_version_wrote_beside_is_left_alone() -> None:
+    data = json.loads(record_text(THIRD.record))
+    for content in data["slots"].values():
+        content["colour"] = "red"
+    assert parse_record(json.dumps(data), "production") == THIRD.record
 
 
 @pytest.mark.parametrize(

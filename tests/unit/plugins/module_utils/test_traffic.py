@@ -64,7 +64,7 @@ def test_fragment() -> None:
         "    option httpchk\n"
         "    http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host production.nectar.test hdr X-Forwarded-Proto https hdr Connection close\n"
         "    http-check expect status 200\n"
-        "    default-server check inter 1s fastinter 300ms downinter 1s fall 2 rise 2 maxconn 64\n"
+        "    default-server check inter 2s fastinter 300ms downinter 1s fall 2 rise 2 maxconn 64\n"
         "    use-server app1-%[var(txn.slot)] if { stopping } { rand(2) lt 1 }\n"
         "    use-server app2-%[var(txn.slot)] if { stopping }\n"
         "    use-server app1-%[var(txn.slot)] if { stopping }\n"
@@ -83,6 +83,17 @@ def test_fragment() -> None:
         "    server app1-green 192.0.2.21:8010 tcp-ut 2s track be_production/app1-green\n"
         "    server app2-green [2001:db8::22]:8010 tcp-ut 2s track be_production/app2-green\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("known", "limit"),
+    [
+        pytest.param({"max_connections": 32}, 32, id="the revision's own"),
+        pytest.param({"max_connections": 0}, 64, id="one that says nothing"),
+    ],
+)
+def test_a_fragment_belongs_to_its_revision(known: dict[str, int], limit: int) -> None:
+    assert f" maxconn {limit}\n" in render_fragment(deployment(**known), "blue", 8010, 64)
 
 
 def test_the_map_comes_back() -> None:

@@ -43,7 +43,14 @@ class Server:
 
     def write(self, file: str, roles: list[dict[str, Any]], names: list[str]) -> None:
         databases = [{"name": name, "owner": name, "is_open": False} for name in (*names, "postgres", "template1")]
-        state = {"in_recovery": False, "roles": roles, "databases": databases, "extensions": [], "admitted": []}
+        state = {
+            "in_recovery": False,
+            "roles": roles,
+            "databases": databases,
+            "extensions": [],
+            "admitted": [],
+            "weakened": [{"role": "old", "database": "", "value": "off"}],
+        }
         (self.place / file).write_text(json.dumps(state))
 
     def run(self, check: bool = False) -> dict[str, Any]:
@@ -90,6 +97,14 @@ def test_four_runs(server: Server) -> None:
 def test_databases_that_nobody_claims_are_told_and_kept(server: Server) -> None:
     assert server.run()["unclaimed"] == ["old"]
     assert "DROP" not in server.ran()
+
+
+def test_a_role_that_weakens_its_commits_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where warnings go depends on what else was imported into this process.
+    warnings: list[str] = []
+    monkeypatch.setattr(deployment_databases.AnsibleModule, "warn", lambda _module, text: warnings.append(text))
+    assert server.run()["weakened"] == ["the role old has synchronous_commit off"]
+    assert "the role old has synchronous_commit off" in warnings[0]
 
 
 def test_an_error_is_told_without_the_statement(server: Server) -> None:

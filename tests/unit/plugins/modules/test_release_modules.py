@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pwd
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,7 @@ def test_a_rollback_takes_what_the_other_slot_holds_unless_it_is_bad(controller:
     content = {"release": "app-0", "revision": "before", "server_name": "p.example", "ready_path": "/"}
     slots = {"blue": {**content, "release": "app-1", "revision": "now"}, "green": content}
     record = {"deployment": "production", "active": "blue", "generation": 3, "promoted": None, "slots": slots}
+    record["past"] = [content]
     serving = {**BARE, "records": {"production": record}, "serves": {"production": True}, "releases": ["app-0"]}
     given = {
         "addresses": ADDRESSES,
@@ -187,11 +189,108 @@ def test_a_rollback_takes_what_the_other_slot_holds_unless_it_is_bad(controller:
         "names": ["production"],
         "rollback": True,
     }
-    step = controller.plan(**given)["steps"]["production"]
+    plan = controller.plan(**given, bad={})
+    step = plan["steps"]["production"]
     assert (step["revision"], step["slot"], step["generation"]) == ("before", "green", 4)
+    assert plan["lines"][0] == "production: back to revision before, which slot green still holds"
     bad = {"production": {"before": "5 % errors"}}
     assert "was marked bad (5 % errors)" in controller.plan(**given, bad=bad)["msg"]
     assert controller.plan(**given, bad=bad, revision="before")["waves"] == [["production"]]
+    # Where etcd is silent, the servers' own copies tell.
+    assert "no server has a copy" in controller.plan(**given)["lines"][0]
+    mark = {"release": "app-0", "reason": "5 % errors"}
+    serving["outcomes"] = {"production": {"at": "2026-01-31T10:00:00Z", "bad": {"before": mark}}}
+    said = controller.plan(**given)["msg"]
+    assert "the copy on app1, of 2026-01-31T10:00:00Z" in said and "was marked bad (5 % errors)" in said
+    # What etcd was not told, for the lease was lost meanwhile, they tell too.
+    assert "was marked bad (5 % errors)" in controller.plan(**given, bad={})["msg"]
+
+
+def git(folder: Path, *words: str) -> str:
+    """Run git as somebody, untouched by the settings of whoever runs the tests."""
+    person = [word for key in ("user.name", "user.email") for word in ("-c", f"{key}=alice")]
+    settings = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    done = subprocess.run(
+        ["git", *person, *words], cwd=folder, env=settings, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path, controller: Controller) -> Path:
+    """A repository whose tag v1 and branch main differ, with a lock of its own."""
+    place = tmp_path / "repository"
+    place.mkdir()
+    git(place, "init", "--quiet", "--initial-branch=main")
+    for tag, text in (("v1", "one"), ("", "two")):
+        (place / "app.py").write_text(text)
+        (place / "pyproject.toml").write_text((controller.source / "pyproject.toml").read_text())
+        (place / "requirements.txt").write_text(controller.lock.read_text())
+        git(place, "add", ".")
+        git(place, "commit", "--quiet", "--message", text)
+        if tag:
+            git(place, "tag", "--annotate", tag, "--message", tag)
+    return place
+
+
+def test_a_given_folder_replaces_the_application_s_in_one_run(tmp_path: Path, controller: Controller) -> None:
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "pyproject.toml").write_text("[project]\nname = 'given'\n")
+    plan = controller.plan(names=["production"], release="given", folder=str(tmp_path))
+    assert plan["releases"][0]["source"] == {"directory": str(given)}
+    assert f"  from {given}, in this run alone" in "\n".join(plan["lines"])
+    registered = controller.plan(names=["production"])
+    assert registered["releases"][0]["source"] == {"directory": str(controller.source)}
+    assert "in this run alone" not in "\n".join(registered["lines"])
+
+
+def test_a_commit_is_fetched_once_and_bundled(controller: Controller, repository: Path) -> None:
+    url, commits = f"file://{repository}", [git(repository, "rev-parse", name) for name in ("v1^{commit}", "main")]
+    plans = {
+        revision: controller.plan(names=["production"], release=f"git+{url}@{revision}")["releases"][0]
+        for revision in ("v1", "main", commits[0])
+    }
+    assert [entry["source"]["commit"] for entry in plans.values()] == [*commits, commits[0]]
+    assert plans["v1"]["release"] == plans[commits[0]]["release"] != plans["main"]["release"]
+    tree = Path(plans["v1"]["source"]["directory"])
+    assert ((tree / "app.py").read_text(), plans["v1"]["lock"]) == ("one", str(tree / "requirements.txt"))
+    made = controller.run(release_bundle, releases=[plans["v1"]], target=TARGET, cache_directory=str(controller.cache))
+    with tarfile.open(made["bundles"][plans["v1"]["release"]]["path"]) as archive:
+        assert "source/app.py" in archive.getnames()
+    repository.rename(repository.with_name("gone"))
+    assert "msg" not in controller.plan(names=["production"], release=f"git+{url}@{commits[0]}")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        pytest.param({"release": "{git}@v2"}, "revision v2 is no branch, tag or full commit of file://", id="revision"),
+        pytest.param({"release": "{git}x@v1"}, "git can't reach file://", id="no such repository"),
+        pytest.param(
+            {"release": "{git}@v1#subdirectory=web"}, "has no folder web; correct subdirectory", id="subdirectory"
+        ),
+        pytest.param(
+            {"release": "nowhere"}, "nowhere is no folder that exists; correct the path; expected", id="folder"
+        ),
+        pytest.param({"release": "a.whl"}, "a.whl is not named as a wheel is", id="wheel"),
+        pytest.param({"release": "ara==1.8"}, "package ara is not in the lock; add ara==1.8", id="package"),
+        pytest.param({"release": "flask==2.0"}, "or name a lock that holds it: -e lock=FILE", id="version"),
+        pytest.param(
+            {"release": "ara==1.8", "lock": "n.txt"}, "n.txt doesn't exist; make it with: uv pip compile", id="lock"
+        ),
+        pytest.param({"lock": "n.txt"}, "lock is n.txt, and no release is given that it goes with", id="lock alone"),
+        pytest.param({"release": "ara==1.8", "names": []}, "say whose release it is", id="for everybody"),
+        pytest.param({"release": "ara==1.8", "rollback": True}, "goes back to what a slot holds", id="rollback"),
+    ],
+)
+def test_a_given_source_that_can_not_be(
+    controller: Controller, repository: Path, given: dict[str, Any], said: str
+) -> None:
+    told = {**given, "release": given.get("release", "").replace("{git}", f"git+file://{repository}")}
+    message = controller.plan(**{"names": ["production"], "folder": str(repository.parent), **told})["msg"]
+    assert message.startswith("Nothing was deployed")
+    assert said in message
 
 
 def make_archive(place: Path, release: str, inside: str = "") -> None:

@@ -85,6 +85,7 @@ class Host:
             "databases": databases,
             "extensions": [],
             "admitted": [],
+            "weakened": [],
         }
 
     def run(self, module: ModuleType, check: bool = False, **arguments: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,37 @@ def test_every_source_is_read(world: World) -> None:
     assert result["left_out"] == [
         "database: the age of the last proven backup is left out, for the environment declares no backups"
     ]
+
+
+PROOF = {
+    "label": "20261129-214501F", "backup_ended": 0.0, "proven": 0.0, "seconds": 9.1, "restore_seconds": 7.2, "databases": 3, "tables": 14,
+    "rows": 2000, "server": "db1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("proof", "given", "verdict", "said"),
+    [
+        pytest.param({**PROOF, "backup_ended": 3600}, {}, "pass", "the last proven backup is 1.0 h old", id="fresh"),
+        pytest.param({**PROOF, "backup_ended": 97200}, {}, "hold", "27.0 h old, over 26 h", id="old"),
+        pytest.param(None, {}, "hold", "no backup is proven", id="no drill yet"),
+        pytest.param({"label": "x"}, {}, "hold", "no backup is proven: ", id="unreadable"),
+        pytest.param(None, {"backup": 7200}, "pass", "the last proven backup is 2.0 h old", id="told by the inventory"),
+    ],
+)
+def test_a_declared_backup_is_as_old_as_its_proof_says(
+    world: World, proof: dict[str, Any] | None, given: dict[str, float], verdict: str, said: str
+) -> None:
+    now = time.time()
+    if proof is not None:
+        ended = {"backup_ended": now - proof["backup_ended"]} if "backup_ended" in proof else {}
+        (world.place / "proof.json").write_text(json.dumps({**proof, **ended}))
+    declared = {"backups": True, "backup_file": str(world.place / "proof.json")}
+    told = {name: now - seconds for name, seconds in given.items()}
+    result = world.run(deployment({"database": {"disk": 1}}), measure=False, declared={**declared, **told})["alice"]
+    assert result["left_out"] == []
+    assert verdicts(result)["database"] == verdict
+    assert said in next(found["reason"] for found in result["verdicts"] if found["gate"] == "database")
 
 
 @pytest.mark.parametrize(

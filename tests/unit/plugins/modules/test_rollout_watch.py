@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -137,9 +138,11 @@ def test_four_runs(world: World) -> None:
 def test_a_slot_that_errs_is_taken_back(world: World) -> None:
     world.log("green", 500, 60)
     world.log("blue", 200, 60)
+    began = time.time()
     result = world.run(step={"index": 0, "hosts": ["app1"], "share": 10, "bake": 30})["results"]["production"]
     assert (result["verdict"], result["reverted"], world.weights()) == ("fail", True, ALONE)
     assert result["seconds"] < 10
+    assert began < result["judged"] < time.time()
     assert result["arms"]["canary"]["errors"] == 60
     assert world.relay.own()["verdict"] == "fail"
     assert not (Path(world.balancer.state) / "rollouts" / "production").exists()

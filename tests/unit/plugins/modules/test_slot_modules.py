@@ -18,6 +18,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.nectar.backend.plugins.modules import (
     deployment_info,
+    outcome_copy,
     slot_migrate,
     slot_prepare,
     slot_promote,
@@ -137,11 +138,12 @@ class Host:
             module.main()
         return dict(json.loads(self.capsys.readouterr().out))
 
-    def prepare(self, *deployments: dict[str, Any], check: bool = False) -> dict[str, Any]:
+    def prepare(self, *deployments: dict[str, Any], check: bool = False, **more: Any) -> dict[str, Any]:
         """Prepare slots."""
         return self.run(
             slot_prepare,
             check,
+            **more,
             deployments=list(deployments),
             host="app1",
             address="127.0.0.1",
@@ -228,7 +230,10 @@ def test_preparing(host: Host) -> None:
 def test_no_secret_is_shown_or_lands_in_a_unit(host: Host) -> None:
     host.install("orders-1")
     shown = json.dumps(host.prepare(host.deployment())["diff"])
-    units = "".join(text for path, text in host.files().items() if not path.startswith("etc/"))
+    kept = "state/deployments/production/revisions/r1.json"
+    units = "".join(text for path, text in host.files().items() if not path.startswith("etc/") and path != kept)
+    assert stat.S_IMODE((host.place / kept).stat().st_mode) == 0o600
+    assert stat.S_IMODE((host.place / kept).parent.stat().st_mode) == 0o700
     assert "s3cret" not in shown + units
     assert "other values, not shown" in shown or "new values, not shown" in shown
 
@@ -279,6 +284,59 @@ def test_a_slot_that_does_not_start_is_stopped_and_says_why(host: Host) -> None:
     assert host.states()[TARGETS["blue"]]["ActiveState"] == "inactive"
 
 
+def test_preparing_a_migration_touches_no_slot(host: Host) -> None:
+    host.release(host.deployment())
+    host.install("orders-2")
+    before, record = host.files(), host.record()
+    next_one = host.deployment("green", 2, "2", migrate=["orders-migrate --all"])
+    assert host.prepare(next_one, check=True, migration_only=True)["changed"] is True
+    assert host.files() == before
+    assert host.prepare(next_one, migration_only=True)["changed"] is True
+    changed = {path for path, text in host.files().items() if before.get(path) != text}
+    assert (changed, host.record()) == ({"units/nectar-production-migrate.service"}, record)
+    assert host.states()[TARGETS["blue"]]["ActiveState"] == "active"
+    assert host.prepare(next_one, migration_only=True)["changed"] is False
+
+
+PSQL = """#!{python} -IS
+import json, os, pathlib, sys
+place = pathlib.Path({place!r})
+looks = [path for path in sorted(place.glob("look-*")) if path.stat().st_size]
+(place / "asked").write_text(" ".join(sys.argv[1:]) + " " + os.environ["PGPASSWORD"])
+if not looks or "nectar-production-migrate" not in sys.stdin.read():
+    sys.exit("psql: no route to primary.test")
+print(looks[0].read_text())
+looks[0].unlink()
+"""
+ORDERS = {"kind": "table", "name": "public.orders", "table": "", "definition": "", "flaw": ""}
+NOTE = {"kind": "column", "name": "note", "table": "public.orders", "definition": "text", "flaw": ""}
+
+
+@pytest.mark.parametrize(
+    ("looks", "said"),
+    [
+        pytest.param([[ORDERS], [ORDERS]], "it left the schema as it was before", id="nothing left"),
+        pytest.param(
+            [[ORDERS], [ORDERS, NOTE]], "take it back: ALTER TABLE public.orders DROP COLUMN note", id="a column left"
+        ),
+        pytest.param([], "can't be told: psql ended with 1: psql: no route to primary.test", id="no look"),
+    ],
+)
+def test_what_a_failed_migration_left_is_told(host: Host, looks: list[list[dict[str, str]]], said: str) -> None:
+    program = host.place / "bin" / "psql"
+    program.write_text(PSQL.format(python=sys.executable, place=str(host.place)))
+    program.chmod(0o755)
+    for number, things in enumerate(looks):
+        (host.place / f"look-{number}").write_text(json.dumps({"things": things, "running": [], "holding": []}))
+    host.break_unit("nectar-production-migrate.service")
+    given = {"deployments": [host.deployment()], "secrets": SECRETS, "direct": DIRECT}
+    error = host.run(slot_migrate, **given)["results"]["production"]["error"]
+    assert said in error
+    asked, _blank, password = (host.place / "asked").read_text().rpartition(" ")
+    assert asked.endswith("--dbname postgresql://production@primary.test:5433/production?sslmode=verify-full")
+    assert (password in asked, password) == (False, SECRETS["production"]["database_password"])
+
+
 def test_migrating(host: Host) -> None:
     well = host.run(slot_migrate, deployments=[host.deployment()], secrets=SECRETS)
     assert (well["changed"], "error" in well["results"]["production"]) == (True, False)
@@ -318,6 +376,86 @@ def test_old_releases_go_and_those_in_slots_stay(host: Host) -> None:
     host.release(host.deployment("green", 2, "2"))
     assert host.promote(host.deployment("green", 2, "2"), keep=1)["pruned"] == ["orders-0"]
     assert sorted(path.name for path in (host.place / "releases").iterdir()) == ["orders-1", "orders-2"]
+
+
+def slot_texts(host: Host, slot: str) -> dict[str, str]:
+    """Return all that was written for a slot."""
+    return {
+        path: text
+        for path, text in host.files().items()
+        if slot in path.rpartition("/")[2] and "/revisions/" not in path
+    }
+
+
+def test_a_slot_is_made_anew_from_what_is_kept(host: Host) -> None:
+    host.release(host.deployment(environment={"COLOUR": "red", "DB": "{database_password}"}))
+    wanted = slot_texts(host, "blue")
+    host.release(host.deployment("green", 2, "2"))
+    host.prepare(host.deployment("blue", 3, "1", revision="bad", environment={"COLOUR": "black"}))
+    assert slot_texts(host, "blue") != wanted
+    # The registry has changed since, and the password; what is kept is as it was.
+    back = host.deployment("blue", 3, processes={}, migrate=[], environment={}, kept=True, returns=True)
+    four_runs(host.prepare, back, host)
+    assert slot_texts(host, "blue") == wanted
+    assert stat.S_IMODE((host.place / "etc/production/blue.env").stat().st_mode) == 0o640
+    host.start(back)
+    host.promote(back)
+    assert (host.record()["active"], host.record()["past"]) == ("blue", [])
+    assert host.states()[TARGETS["blue"]] == {"ActiveState": "active", "UnitFileState": "enabled"}
+
+
+def test_a_kept_revision_fits_the_other_slot_too(host: Host) -> None:
+    host.release(host.deployment())
+    host.prepare(host.deployment("green", 2, kept=True, migrate=[]))
+    found = {
+        path.replace("green", "blue"): text.replace("green", "blue") for path, text in slot_texts(host, "green").items()
+    }
+    assert found == slot_texts(host, "blue")
+
+
+def test_what_is_not_kept_is_refused_by_its_file(host: Host) -> None:
+    host.install("orders-1")
+    error = host.prepare(host.deployment(kept=True))["results"]["production"]["error"]
+    assert "revisions/r1.json is missing, so revision r1 can't be made anew" in error
+
+
+def test_revisions_stay_as_long_as_somebody_may_return_to_them(host: Host) -> None:
+    for number in range(1, 5):
+        host.release(host.deployment("blue" if number % 2 else "green", number, str(number)))
+    assert [content["revision"] for content in host.record()["past"]] == ["r3", "r2", "r1"]
+    promoted = host.promote(host.deployment("green", 4, "4"), keep=1)
+    assert (promoted["changed"], promoted["pruned"]) == (False, [])
+    fifth = host.deployment("blue", 5, "5")
+    host.install("orders-5")
+    host.prepare(fifth)
+    host.start(fifth)
+    foreseen = host.promote(fifth, check=True, keep=1)
+    promoted = host.promote(fifth, keep=1)
+    assert [Path(path).name for path in sorted(promoted["forgotten"])] == ["r1.json", "r2.json", "r3.json"]
+    assert sorted(promoted["pruned"]) == ["orders-1", "orders-2", "orders-3"]
+    assert foreseen["changed"] is True
+    kept = host.run(deployment_info)["kept"]["production"]
+    assert [content["revision"] for content in kept] == ["r5", "r4"]
+
+
+def test_what_lost_its_release_or_can_not_be_read_is_not_kept(host: Host) -> None:
+    host.release(host.deployment())
+    (host.place / "state/deployments/production/revisions/r0.json").write_text("{")
+    host.prepare(host.deployment("green", 2, revision="r2"))
+    (host.place / "releases/orders-1").rename(host.place / "releases/.orders-1")
+    assert host.run(deployment_info)["kept"] == {"production": []}
+
+
+def test_a_copy_of_how_it_ended_lies_beside_the_record(host: Host) -> None:
+    ended = {"name": "production", "bad": {"release": "orders-2", "revision": "r2", "reason": "it leaked"}}
+    assert host.run(outcome_copy, deployments=[ended])["changed"] is False
+    host.release(host.deployment())
+    assert host.run(outcome_copy, True, deployments=[ended])["changed"] is True
+    assert host.run(deployment_info)["outcomes"] == {}
+    host.run(outcome_copy, deployments=[ended])
+    assert host.run(deployment_info)["outcomes"]["production"]["bad"]["r2"]["reason"] == "it leaked"
+    (host.place / "state/deployments/production/outcomes.json").write_text("{")
+    assert host.run(deployment_info)["outcomes"] == {}
 
 
 def test_stopping_spares_what_serves(host: Host) -> None:
