@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bench.harness import BenchError, Sample
+from bench.harness import BenchError, Run, Sample
 from bench.load import ADDRESS, PORT, fill
-from bench.targets import addresses, app, converge, inventory
+from bench.targets import addresses, app, converge, inventory, queries
 
 
 def event(kind: str, second: int, **more: object) -> dict[str, Any]:
@@ -170,3 +170,21 @@ def test_the_loop_is_compared_by_its_slope() -> None:
         "times faster than wait_for in a loop": (2200, True),
         "memory": (90, True),
     }
+
+
+def test_queries_are_twenty_slow_and_thirty_innocent_each_by_its_own_name() -> None:
+    assert (len({query.name for query in queries.SLOW}), len({query.name for query in queries.INNOCENT})) == (20, 30)
+    assert {query.sql for query in queries.SLOW} & {query.sql for query in queries.INNOCENT} == set()
+
+
+def test_a_repair_a_loss_and_the_writes_are_told_apart() -> None:
+    told: list[str] = []
+    gains = {"found": 2000.0, "hardly": 3.0, "well": 1000.0}
+    figures = queries.figures(gains, {"same": 1.0, "worse": 1.06}, [0.9, 0.97, 0.96], 12.0, 2, Run(told.append, 1))
+    assert {item.figure: (item.value, item.meets_goal) for item in figures if item.goal is not None} == {
+        "slow queries of 3 repaired (10x and more)": (2, False),
+        "median gain, of the repaired": (1500, True),
+        "innocent queries of 2 slower by over 5 %": (1, False),
+        "writes per second, times the twin's": (0.96, True),
+    }
+    assert told[0] == "  innocent: worse: 1.060 times the twin's mean"
