@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-WIDTH, MOST = 300, 10
+WIDTH, MOST = 400, 12
 
 
 def main() -> None:
@@ -20,12 +20,22 @@ def main() -> None:
 
 
 def failed_tests(report: ElementTree.Element) -> list[str]:
-    """One line for each test, its message's first and last words in it."""
+    """One line for each test, its message's first and last words in it, and then the tasks of a playbook that failed in it."""
     return [
-        f"  {case.get('classname')}::{case.get('name')}: {shorten(problem.get('message') or '')}"
+        line
         for case in report.iter("testcase")
         for problem in (*case.iter("failure"), *case.iter("error"))
+        for line in (
+            f"  {case.get('classname')}::{case.get('name')}: {shorten(explained(problem))}",
+            *(f"    {line}" for line in failed_tasks(explained(problem))),
+        )
     ]
+
+
+def explained(problem: ElementTree.Element) -> str:
+    """What pytest says of a failure: its message is cut where it is long, the report's lines that begin with E are not."""
+    lines = [line[1:].strip() for line in (problem.text or "").splitlines() if line.startswith("E ")]
+    return "\n".join(lines) or problem.get("message") or ""
 
 
 def failed_tasks(log: str) -> list[str]:
