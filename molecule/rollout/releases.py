@@ -143,6 +143,11 @@ class Releases:
         finally:
             self.lab.on_all(KEEPERS, "systemctl start --no-block etcd")
 
+    def database_stood_down(self, since: int) -> bool:
+        """Whether a primary gave up its lead since that second of Unix time, for want of etcd and of the others' consent."""
+        command = f"journalctl --unit patroni --since @{since} --output cat --grep 'demoting self because DCS is not accessible'"
+        return any("demoting self" in self.lab.on(host, command) for host in KEEPERS)
+
     @contextlib.contextmanager
     def load(self, clients: int = 4, pause: float = 0.2) -> Iterator[list[Client]]:
         """Clients that go on asking for an order; each is bounded."""

@@ -60,12 +60,21 @@ def test_a_leaking_release_is_taken_back_and_the_way_back_goes_past_it(alice: Re
 
 
 def test_without_etcd_nothing_starts_but_the_way_back(alice: Releases, aside: ThreadPoolExecutor) -> None:
-    before = alice.active()
-    alice.change(QUICK, ORDERS_NAME="alice-unwatched")
-    with alice.load(clients=2) as clients, alice.without_etcd():
-        deploy = aside.submit(alice.refused)
-        said = alice.promoted("rollback.yml", "-e", f"revision={alice.idle_revision()}")
-        refused = deploy.result()
+    for attempt in range(3):
+        before, began = alice.active(), int(time.time())
+        alice.change(QUICK, ORDERS_NAME=f"alice-unwatched-{attempt}")
+        with alice.load(clients=2) as clients, alice.without_etcd():
+            deploy = aside.submit(alice.refused)
+            back = alice.play("rollback.yml", "-e", f"revision={alice.idle_revision()}")
+            refused = deploy.result()
+        if not alice.database_stood_down(began):
+            break
+        # Without etcd the primary asks the others every few seconds; where one takes over 2 s to agree, as on a machine that
+        # stalls, it stands down, and no release can be ready. What was refused for that is bad now: the next one is another.
+        assert eventually(alice.lab.all_well, 120)
+        alice.promoted()
+    said = " ".join(back.stdout.split())
+    assert back.returncode == 0, back.stdout[-5000:] + back.stderr[-2000:]
     assert "etcd does not answer; what was marked bad is told by the copy on app" in said, said[-4000:]
     assert "nothing was started, for etcd keeps the leases and does not answer" in refused, refused[-4000:]
     assert alice.active()[0] != before[0]

@@ -59,6 +59,13 @@ def test_only_the_leader_answers_as_primary(host: Any) -> None:
     assert ask(host, "GET", "/primary") == ("200" if own(host)["Role"] == "Leader" else "503")
 
 
+def test_who_asks_for_the_primary_leaves_no_traceback_in_the_journal(host: Any) -> None:
+    # Application servers ask once a second.
+    with host.sudo():
+        lines = host.check_output("journalctl --unit patroni --since -10s --output cat")
+    assert "Traceback" not in lines
+
+
 def test_the_leader_alone_takes_writes(host: Any) -> None:
     assert query(host, "SELECT pg_is_in_recovery()") == ("f" if own(host)["Role"] == "Leader" else "t")
 
