@@ -11,7 +11,7 @@ author: Nectar Backend maintainers (@nectar)
 description:
   - Returns the deployments that have a step of this number, each with it as C(step), the hosts whose slots start in it as C(opens), and its C(policy).
   - What the lease says, C(token), C(person) and C(began), is added where it is held.
-positional: index, leases
+positional: index, leases, policy
 options:
   _input:
     description: Deployments, as M(nectar.backend.deployment_plan) plans them.
@@ -26,6 +26,11 @@ options:
     description: What M(nectar.backend.rollout_lease) returned as C(results).
     type: dict
     default: {}
+  policy:
+    description: Whose gates are meant; those of the C(rollout), or those that are asked before its C(migration).
+    type: str
+    choices: [rollout, migration]
+    default: rollout
 """
 
 EXAMPLES = r"""

@@ -15,6 +15,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.revisions import ch
 from ansible_collections.nectar.backend.plugins.module_utils.rollout_policy import (
     careful_policy,
     full_policy,
+    migration_policy,
     resolve_steps,
 )
 from ansible_collections.nectar.backend.plugins.module_utils.rollout_steps import plan_lines, planned_steps
@@ -143,9 +144,13 @@ def merged_environment(deployment: Mapping[str, Any], application: Mapping[str, 
 
 
 def full_deployment(
-    deployment: Mapping[str, Any], application: Mapping[str, Any], servers: Mapping[str, Server], release: str
+    deployment: Mapping[str, Any],
+    application: Mapping[str, Any],
+    servers: Mapping[str, Server],
+    release: str,
+    backups: bool = False,
 ) -> dict[str, Any]:
-    """Return all about a deployment that slots and load balancers need, secrets apart."""
+    """Return all about a deployment that slots and load balancers need, secrets apart; `backups` says whether the environment has some."""
     has_web = any(process["type"] == "web" for process in application["processes"].values())
     ready = application.get("ready_path") or application.get("health_path") or DEFAULT_PATH
     return {
@@ -158,6 +163,7 @@ def full_deployment(
         "environment": merged_environment(deployment, application),
         "share": share_of(deployment),
         "rollout": full_policy(deployment.get("rollout") or {}),
+        "migration": migration_policy(deployment.get("rollout") or {}, backups),
         "ready_path": ready if has_web else "",
         "addresses": {host: servers[host].address for host in deployment["hosts"] if host in servers},
         "release": release,
@@ -180,15 +186,15 @@ def plan_deployment(
     }
     traffic = [Record(name, note["active"], note["generation"]) for note in notes]
     step = plan_step(name, content_of({**full, "revision": revision}), list(full["addresses"]), states, traffic)
-    full = {**full, "rollout": _policy_for(step, full)}
+    full = {**full, **{policy: _policy_for(step, full, policy) for policy in ("rollout", "migration")}}
     data = _step_data(step, full["migrate"], full["rollout"])
     known = {"floor": _highest_token(notes), "capacity": _capacity(full, servers)}
     return {**full, "revision": revision, **data, **known}
 
 
-def _policy_for(step: Step, full: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the policy by which it goes; a change of the database that what serves can't bear goes with care."""
-    policy: dict[str, Any] = full["rollout"]
+def _policy_for(step: Step, full: Mapping[str, Any], which: str) -> dict[str, Any]:
+    """Return the policy by which it, or its migration, goes; a change of the database that what serves can't bear goes with care."""
+    policy: dict[str, Any] = full[which]
     if full.get("backward_compatible", True) or not (step.switches and step.former and full["migrate"]):
         return policy
     try:

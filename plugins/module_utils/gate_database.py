@@ -26,6 +26,7 @@ MEBIBYTE = 1024 * 1024
 STREAMING = "streaming"
 # What counts unless the registry says otherwise: replayed lag, seconds of the longest transaction, percent of the disk, hours.
 LAG, TRANSACTION, DISK, BACKUP = "64M", 60, 10, 26
+REMEDY = "run playbooks/backup.yml, then systemctl start nectar-backup-drill on this server"
 
 
 def _is_lag(value: object) -> bool:
@@ -189,7 +190,7 @@ def _disk(least: int, free: Mapping[str, float]) -> Part:
 
 def _backup(limit: int, age: float | None, error: str) -> Part:
     if age is None:
-        return True, f"no backup is proven{f': {error}' if error else ''}", {"backup_age_hours": None}
+        return True, f"no backup is proven{f': {error}' if error else ''} ({REMEDY})", {"backup_age_hours": None}
     hours = age / 3600
-    says = f"the last proven backup is {hours:.1f} h old"
-    return hours > limit, f"{says}, over {limit} h" if hours > limit else says, {"backup_age_hours": round(hours, 1)}
+    says, figures = f"the last proven backup is {hours:.1f} h old", {"backup_age_hours": round(hours, 1)}
+    return (True, f"{says}, over {limit} h ({REMEDY})", figures) if hours > limit else (False, says, figures)

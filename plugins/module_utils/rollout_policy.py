@@ -45,6 +45,8 @@ STEPS: tuple[Mapping[str, Any], ...] = (
     {"hosts": WHOLE, "share": 100, "bake": 30},
 )
 DEFAULT_GATES = ("http", "compare")
+# What is asked before a migration by itself where the environment has backups: their proof, and nothing else of the database.
+BACKUP_ALONE: Mapping[str, Any] = {"lag": False, "transaction": False, "disk": False}
 
 Check = Callable[[Mapping[str, Any], str], list[str]]
 
@@ -199,6 +201,15 @@ def full_policy(entry: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
+def migration_policy(entry: Mapping[str, Any] | None, backups: bool) -> dict[str, Any]:
+    """The policy whose gates are asked before a migration: where there are backups, a fresh proven one is wanted, too.
+
+    An entry that names the gate `database` has said itself what it wants of it, be it nothing.
+    """
+    unasked = {"gates": {gate_database.GATE: dict(BACKUP_ALONE)}} if backups else {}
+    return full_policy(merge_levels([unasked, entry]))
+
+
 def careful_policy(policy: Mapping[str, Any]) -> dict[str, Any]:
     """The policy for a change that the former release can't bear: within a window, and with an approval, neither in shadow."""
     gates = policy["gates"]
@@ -244,5 +255,6 @@ __all__ = [
     "check_policy",
     "full_policy",
     "merge_levels",
+    "migration_policy",
     "resolve_steps",
 ]

@@ -16,6 +16,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.gate_compare import
     arms_from_data,
     judge,
 )
+from ansible_collections.nectar.backend.plugins.module_utils.gate_database import BACKUP
 from ansible_collections.nectar.backend.plugins.module_utils.gates import FAIL
 
 # A deployment that serves nothing yet has nobody to compare with, and nobody who could be hurt.
@@ -45,11 +46,15 @@ def planned_steps(
 
 
 def steps_at(
-    deployments: Iterable[Mapping[str, Any]], index: int, leases: Mapping[str, Mapping[str, Any]] | None = None
+    deployments: Iterable[Mapping[str, Any]],
+    index: int,
+    leases: Mapping[str, Mapping[str, Any]] | None = None,
+    policy: str = "rollout",
 ) -> list[dict[str, Any]]:
     """Return the deployments that have such a step, each with it as `step`, the hosts that start in it as `opens`, and what its gates need.
 
-    `leases` are what the lease's module answered: who holds each, since when, and by which token.
+    `leases` are what the lease's module answered: who holds each, since when, and by which token. `policy` is whose gates are meant:
+    those of the `rollout`, or those of its `migration`.
     """
     return [
         with_lease(
@@ -57,7 +62,7 @@ def steps_at(
                 **deployment,
                 "step": deployment["steps"][index],
                 "opens": deployment["steps"][index]["opens"],
-                "policy": deployment["rollout"],
+                "policy": deployment[policy],
                 "capacity": _room_for(deployment, deployment["steps"][index]["opens"]),
             },
             leases or {},
@@ -255,6 +260,9 @@ def plan_lines(steps: Iterable[Mapping[str, Any]]) -> list[str]:
                 lines.append(
                     "  migrates in a way that the former release can't bear: it needs the window and an approval"
                 )
+            # Beyond what its steps ask, so nobody reads it in the registry.
+            if step.get("migrate_host") and step.get("migration", {}) != step.get("rollout", {}):
+                lines.append(f"  its migration waits for a proven backup of the last {BACKUP} h")
             lines += [f"  {number}. {_step_line(entry)}" for number, entry in enumerate(step["steps"], 1)]
     return lines
 

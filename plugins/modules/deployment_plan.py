@@ -101,6 +101,12 @@ options:
         the rollout passes the gates C(window) and C(approval) before the database is touched, and a policy without a window is refused.
     type: bool
     default: true
+  backups:
+    description:
+      - Whether the environment has backups. Then the gate C(database) is asked for a fresh proven one before a migration, unless the
+        deployment's policy names that gate, and so says itself what it wants of it.
+    type: bool
+    default: false
   folder:
     description: Where relative paths in O(release) and O(lock) begin.
     type: path
@@ -274,6 +280,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "lock": {"type": "path", "default": ""},
     "folder": {"type": "path", "default": "."},
     "backward_compatible": {"type": "bool", "default": True},
+    "backups": {"type": "bool", "default": False},
     "catch_up": {"type": "bool", "default": False},
     "rollback": {"type": "bool", "default": False},
     "revision": {"type": "str", "default": ""},
@@ -449,7 +456,8 @@ def step_of(
     params: Mapping[str, Any], servers: Mapping[str, Server], deployment: Mapping[str, Any], release: str
 ) -> dict[str, Any]:
     """Return one deployment with its revision and what is to be done for it."""
-    full = full_deployment(deployment, params["applications"][deployment["application"]], servers, release)
+    application = params["applications"][deployment["application"]]
+    full = full_deployment(deployment, application, servers, release, params["backups"])
     full["max_connections"] = params["max_connections"]
     if not params["backward_compatible"]:
         full["backward_compatible"] = False

@@ -420,6 +420,26 @@ def test_what_needs_no_care(servers: dict[str, Server], application: dict[str, A
     assert "approval" not in "\n".join(make_plan([planned], 2)["lines"])
 
 
+@pytest.mark.parametrize("servers", [pytest.param(BOTH, id="a first deploy"), pytest.param(CURRENT, id="a later one")])
+def test_where_there_are_backups_a_migration_waits_for_a_proven_one_and_its_steps_do_not(
+    servers: dict[str, Server],
+) -> None:
+    full = full_deployment(deployment(), APPLICATION, servers, "orders-2", backups=True)
+    planned = plan_deployment(full, "r2", servers, [])
+    assert "database" in planned["migration"]["gates"]
+    assert "database" not in planned["rollout"]["gates"]
+    assert "  its migration waits for a proven backup of the last 26 h" in make_plan([planned], 2)["lines"]
+    said = make_plan([step("r2", servers)], 2)["lines"]
+    assert "its migration" not in "\n".join(said)
+
+
+def test_a_migration_with_care_waits_for_a_backup_as_well() -> None:
+    one = deployment(rollout={"gates": {"window": ALLOWED}})
+    full = full_deployment(one, {**APPLICATION, "backward_compatible": False}, CURRENT, "orders-2", backups=True)
+    planned = plan_deployment(full, "r2", CURRENT, [])
+    assert {"window", "approval", "database"} <= planned["migration"]["gates"].keys()
+
+
 def test_what_the_gates_may_ask_of_a_server_comes_with_the_plan() -> None:
     found = {**info(production=record()), "free_memory": 210}
     full = full_deployment(

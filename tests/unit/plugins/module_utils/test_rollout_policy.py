@@ -12,6 +12,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.rollout_policy impo
     check_policy,
     full_policy,
     merge_levels,
+    migration_policy,
     resolve_steps,
 )
 
@@ -131,6 +132,37 @@ def test_a_change_without_a_way_back_needs_a_window_and_an_approval() -> None:
     assert careful["shadow"] == ["http", "compare"]
     with pytest.raises(GateError, match="has no window; a migration that is not backward compatible needs one"):
         careful_policy(full_policy(None))
+
+
+PROOF_ALONE = {"lag": False, "transaction": False, "disk": False}
+
+
+@pytest.mark.parametrize(
+    ("entry", "backups", "expected"),
+    [
+        pytest.param(None, True, PROOF_ALONE, id="unasked"),
+        pytest.param({"gates": {"window": WINDOW}}, True, PROOF_ALONE, id="beside other gates"),
+        pytest.param({"gates": {"database": {"backup": 2}}}, True, {"backup": 2}, id="the policy says how fresh"),
+        pytest.param({"gates": {"database": {"backup": False}}}, True, {"backup": False}, id="the policy wants none"),
+        pytest.param({"gates": {"database": None}}, True, {}, id="the policy asks for everything"),
+        pytest.param({"gates": {"database": False}}, True, None, id="the policy leaves the gate out"),
+        pytest.param(None, False, None, id="there are no backups"),
+    ],
+)
+def test_a_migration_wants_a_proven_backup_unless_the_policy_speaks_of_the_database(
+    entry: dict[str, Any] | None, backups: bool, expected: dict[str, Any] | None
+) -> None:
+    policy = migration_policy(entry, backups)
+    assert policy["gates"].get("database") == expected
+    assert {name: spec for name, spec in policy["gates"].items() if name != "database"} == {
+        name: spec for name, spec in full_policy(entry)["gates"].items() if name != "database"
+    }
+    assert check_policy(policy) == []
+
+
+def test_what_is_asked_unasked_is_in_shadow_where_all_is() -> None:
+    assert migration_policy({"shadow": True}, True)["shadow"] == ["database", "http", "compare"]
+    assert migration_policy({"shadow": ["compare"]}, True)["shadow"] == ["compare"]
 
 
 HOSTS = ["app1", "app2", "app3"]

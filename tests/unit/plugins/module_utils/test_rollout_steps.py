@@ -66,6 +66,12 @@ def test_only_deployments_that_have_the_step_take_it() -> None:
     ]
 
 
+def test_before_a_migration_its_own_gates_are_meant() -> None:
+    entry = {"name": "alice", "rollout": {"gates": {}}, "migration": {"gates": {"database": {}}}}
+    (taken,) = steps_at([{**entry, "steps": planned_steps(["app1"], [], False)}], 0, policy="migration")
+    assert taken["policy"] == {"gates": {"database": {}}}
+
+
 def test_load_balancers_are_told_of_the_gates_that_are_theirs() -> None:
     policy = {"steps": [], "gates": {"lease": {}, "compare": {"alpha": 0.01}}, "shadow": ["compare"]}
     (told,) = watch_entries([{"name": "alice", "policy": policy, "step": CANARY}], 40)

@@ -127,6 +127,13 @@ def test_a_secret_makes_another_revision_of_the_same_release(controller: Control
     assert first["revision"] != other["revision"]
 
 
+def test_backups_change_what_a_migration_is_asked_and_no_revision(controller: Controller) -> None:
+    without, having = (controller.plan(backups=backups)["steps"]["production"] for backups in (False, True))
+    assert "database" not in without["migration"]["gates"]
+    assert "database" in having["migration"]["gates"]
+    assert without["revision"] == having["revision"]
+
+
 def test_everything_wrong_is_said_at_once(controller: Controller) -> None:
     controller.lock.write_text("flask>=1\n")
     said = controller.plan(secrets={})["msg"]
