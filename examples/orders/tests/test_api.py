@@ -58,6 +58,22 @@ def test_it_is_ready(client: testing.TestClient) -> None:
     assert client.simulate_get("/readyz").json == {"ready": True, "schema": 2}
 
 
+def test_it_is_ready_for_writes(client: testing.TestClient) -> None:
+    assert client.simulate_get("/readyz?writes").json == {"ready": True, "schema": 2}
+
+
+def test_an_order_is_refused_while_commits_wait(client: testing.TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What a primary without standbys would tell: making it one takes more rights than a role of tests has.
+    monkeypatch.setattr("orders.database.LONGEST_WAIT", "SELECT 7.25::float8")
+    newest = client.simulate_get("/orders?limit=1").json
+    assert [client.simulate_post("/orders", json=NEW).status_code for _ in range(3)] == [503] * 3
+    assert client.simulate_get("/readyz?writes").status_code == 503
+    assert client.simulate_get("/readyz").status_code == 200
+    monkeypatch.undo()
+    assert client.simulate_get("/orders?limit=1").json == newest
+    assert client.simulate_post("/orders", json=NEW).status_code == 201
+
+
 def test_an_order_is_kept(client: testing.TestClient) -> None:
     placed = client.simulate_post("/orders", json=NEW)
     assert placed.status_code == 201

@@ -14,6 +14,7 @@ from orders.migrations import known_migrations
 from orders.page import render_page
 from orders.rehearsal import Rehearsal
 from orders.settings import Settings
+from orders.waits import refusal
 
 MOST_BYTES = 16 * 1024
 
@@ -59,16 +60,21 @@ class Health:
 
 
 class Readiness:
-    """Whether it can take orders now: a database that takes writes and holds this release's schema."""
+    """Whether it can serve now: a database that takes writes and holds this release's schema.
+
+    With `?writes` also whether orders can be kept: load balancers don't ask that, for reads go on where they can't.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._needed = {migration.version for migration in known_migrations()}
 
-    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         missing = sorted(self._needed - self._database.applied_migrations())
         if missing:
             raise UnavailableError(f"the database lacks migrations {missing}; run orders-migrate")
+        if request.has_param("writes") and (reason := refusal(self._database.longest_wait())):
+            raise UnavailableError(reason)
         response.media = {"ready": True, "schema": max(self._needed)}
 
 

@@ -3,7 +3,8 @@
 Each thread keeps one connection. A read is one exchange with the server, and asked once more where the connection
 turns out to be dead. A write begins its transaction apart, which tells whether the connection still lives, and is
 asked once. Every answer is awaited for a limited time, also when a pooler or a frozen server holds the connection
-open in silence. And while the database is away, requests are refused at once (see breaker.py).
+open in silence. And while the database is away, requests are refused at once (see breaker.py), as orders are while
+commits wait for a standby (see waits.py).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -22,6 +23,7 @@ from psycopg.rows import BaseRowFactory, TupleRow, class_row, tuple_row
 from orders.breaker import Breaker
 from orders.domain import Listing, NewOrder, Order
 from orders.settings import Settings
+from orders.waits import LONGEST_WAIT, patience, refusal
 
 RV = TypeVar("RV")
 Row = TypeVar("Row")
@@ -52,6 +54,8 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
     """A connection that gives up, and closes, when the server stays silent for too long."""
 
     patience = BEGIN_TIMEOUT
+    # Seconds that commits had waited for a standby when this transaction began.
+    waited = 0.0
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Await an answer for `patience` seconds at most."""
@@ -62,7 +66,7 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
                 raise
             # An answer that comes later would be taken for the answer to the next question.
             self.close()
-            raise SilenceError(f"no answer in {self.patience:g} s") from error
+            raise SilenceError(f"no answer in {self.patience:.1f} s") from error
 
 
 class Database:
@@ -112,6 +116,10 @@ class Database:
             raise UnavailableError("the database is a standby and takes no orders")
         return {version for version, _ in rows}
 
+    def longest_wait(self) -> float:
+        """Seconds that commits of this role have been waiting for a standby."""
+        return float(self._read(LONGEST_WAIT, (), tuple_row)[0][0])
+
     def _read(self, query: str, values: Sequence[object], rows: BaseRowFactory[Row]) -> list[Row]:
         kept = self._admitted()
         try:
@@ -157,8 +165,14 @@ class Database:
     @contextmanager
     def _transaction(self) -> Iterator[BoundedConnection]:
         connection = self._begin()
+        if refused := refusal(connection.waited):
+            # A connection that doesn't even bear this is replaced by the next request.
+            with suppress(psycopg.Error):
+                connection.rollback()
+            raise UnavailableError(refused)
         try:
             yield connection
+            connection.patience = patience(connection.waited)
             connection.commit()
         except BaseException as error:
             connection.close()
@@ -186,7 +200,10 @@ class Database:
             return None
         connection.patience = BEGIN_TIMEOUT
         try:
-            connection.execute("BEGIN;" + self._limit)
+            begun = connection.execute("BEGIN;" + self._limit + LONGEST_WAIT)
+            while begun.nextset():
+                pass
+            connection.waited = float(next(begun)[0])
         except CONNECTION_ERRORS:
             connection.close()
             return None
@@ -220,6 +237,8 @@ class Database:
             return "the database is a standby and takes no orders"
         if isinstance(error, psycopg.errors.UndefinedTable):
             return "the database has no orders yet; run orders-migrate"
+        if isinstance(error, SilenceError):
+            return f"the database gave {error}"
         if isinstance(error, CONNECTION_ERRORS):
             return "the database went away during the request"
         return None
