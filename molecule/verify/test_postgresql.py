@@ -99,6 +99,20 @@ def test_no_commit_is_acknowledged_before_it_is_safe(host: Any) -> None:
         assert query(host, f"SHOW {name}") == "on"
 
 
+def test_it_is_watched_how_long_commits_wait(host: Any) -> None:
+    units = "nectar-write-watch.timer nectar-write-watch.service"
+    shown = host.check_output(f"systemctl show --property ActiveState,UnitFileState,Result --value {units}").split(
+        "\n\n"
+    )
+    watches = [sorted(unit.split()) for unit in shown]
+    if len(cluster(host)) == 3:
+        assert watches[0] == ["active", "enabled", "success"]
+        assert "success" in watches[1]
+    else:
+        # Nothing can wait there.
+        assert "enabled" not in watches[0]
+
+
 def test_changes_take_a_password(host: Any) -> None:
     # Without a certificate Patroni answers 403, and without a password 401.
     assert ask(host, "PATCH", "/config") in ("401", "403")
