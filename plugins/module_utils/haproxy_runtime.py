@@ -133,3 +133,13 @@ def parse_down(text: str) -> set[str]:
     """Read `show stat` of one backend's servers: those that health checks have found down."""
     rows = csv.DictReader(text.lstrip("# \n").splitlines())
     return {row["svname"] for row in rows if row.get("svname") and (row.get("status") or "").startswith("DOWN")}
+
+
+def parse_sessions(text: str) -> dict[str, dict[str, int]]:
+    """Read `show stat`: the requests that each server has in hand, by section."""
+    rows = csv.DictReader(text.lstrip("# \n").splitlines())
+    found: dict[str, dict[str, int]] = {}
+    for row in rows:
+        if row.get("svname") not in (None, "FRONTEND", "BACKEND"):
+            found.setdefault(row["pxname"], {})[row["svname"]] = int(row.get("scur") or 0)
+    return found

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.nectar.backend.plugins.module_utils.slots import SLOTS
@@ -127,6 +127,17 @@ def weigh(fragment: str, active: str, step: Mapping[str, Any] | None = None) -> 
 def _line(found: re.Match[str], server: Server) -> str:
     end = " disabled" if server.state == "maint" else ""
     return f"    server {found['name']} {found['endpoint']} weight {server.weight} {found['options']}{end}"
+
+
+def spare(fragment: str, host: str, down: Collection[str] = ()) -> str:
+    """Write into a fragment that a host's servers get no new requests; where no other that is up would take them, all stays."""
+    servers = read_servers(fragment)
+    mine = {name for name in servers if name.rpartition("-")[0] == host}
+    takers = [name for name, server in servers.items() if server.state == "ready" and server.weight]
+    if not set(takers) - mine - set(down):
+        return fragment
+    spared = {name: replace(server, weight=0) if name in mine else server for name, server in servers.items()}
+    return SERVER.sub(lambda found: _line(found, spared[found["name"]]), fragment)
 
 
 def structure(fragment: str | None) -> str:

@@ -11,6 +11,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.haproxy_runtime imp
     parse_counters,
     parse_down,
     parse_servers,
+    parse_sessions,
     parse_slots,
     parse_workers,
     plan_commands,
@@ -97,3 +98,12 @@ def test_what_a_worker_does_not_know_takes_a_reload() -> None:
     assert find_lacking(wanted, Runtime({}, None)) == ["be_a/h-blue", "slots.map"]
     assert plan_commands(wanted, Runtime({}, None), "/m") == []
     assert find_lacking(wanted, wanted) == []
+
+
+def test_requests_in_hand() -> None:
+    text = (
+        "# pxname,svname,qcur,scur,status,\nhttps,FRONTEND,,9,OPEN,\nbe_alice,app1-blue,0,3,UP,\n"
+        "be_alice,app2-blue,0,,no check,\nbe_alice,BACKEND,0,3,UP,\n\n"
+    )
+    assert parse_sessions(text) == {"be_alice": {"app1-blue": 3, "app2-blue": 0}}
+    assert parse_sessions("") == {}

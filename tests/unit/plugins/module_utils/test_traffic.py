@@ -21,6 +21,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.traffic import (
     render_fragment,
     render_map,
     render_slots,
+    spare,
     structure,
     weigh,
 )
@@ -308,3 +309,27 @@ def test_a_withdrawn_rollout_cannot_go_on() -> None:
         assert "withdrawn here at 2026-01-31T10:00:00Z: no heartbeat for 21 s" in late.refused["production"]
     again = step(gone.after, token=8)
     assert "withdrawn" not in (again.after.notes["production"] or {})
+
+
+@pytest.mark.parametrize(
+    ("host", "down", "weights"),
+    [
+        pytest.param("app1", (), {"app1-blue": 0, "app2-blue": 100}, id="the other one takes them"),
+        pytest.param("app2", (), {"app1-blue": 100, "app2-blue": 0}, id="or this one"),
+        pytest.param("app1", ("app2-blue",), {"app1-blue": 100, "app2-blue": 100}, id="the other one is down"),
+        pytest.param("app3", (), {"app1-blue": 100, "app2-blue": 100}, id="it has none"),
+    ],
+)
+def test_a_host_is_spared_where_another_takes_its_requests(
+    host: str, down: tuple[str, ...], weights: dict[str, int]
+) -> None:
+    fragment = after(FIRST).fragments["production"] or ""
+    spared = spare(fragment, host, down)
+    servers = read_servers(spared)
+    assert {name: server.weight for name, server in servers.items() if server.state == "ready"} == weights
+    assert structure(spared) == structure(fragment)
+
+
+def test_a_host_alone_keeps_its_requests() -> None:
+    fragment = render_fragment(deployment(addresses={"app1": "192.0.2.21"}), "blue", 8010, 64)
+    assert spare(fragment, "app1") == fragment
