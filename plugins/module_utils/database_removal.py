@@ -10,6 +10,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.databases import (
     DatabasesError,
     State,
     Statement,
+    logins_of,
     quote,
 )
 
@@ -34,27 +35,32 @@ def check_removable(name: str, state: State, claimed: Collection[str]) -> None:
 
 def plan_closing(name: str, state: State) -> tuple[Statement, ...]:
     """Say how nobody writes any more, so that the last dump is the last word."""
-    role = state.roles.get(name)
-    if role is None or not role.login:
-        return ()
-    # The name was checked against the state, where PostgreSQL itself keeps it; a literal needs its quotes doubled.
-    literal = "'" + name.replace("'", "''") + "'"
-    return (
-        Statement(f"close the role {name}", f"ALTER ROLE {quote(name)} NOLOGIN"),
-        Statement(
-            f"end the sessions of {name}",
-            f"DO $$ BEGIN PERFORM pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = {literal}; END $$",
-        ),
-    )
+    plan: list[Statement] = []
+    for login in logins_of(name):
+        role = state.roles.get(login)
+        if role is None or not role.login:
+            continue
+        # The name was checked against the state, where PostgreSQL itself keeps it; a literal needs its quotes doubled.
+        literal = "'" + login.replace("'", "''") + "'"
+        sessions = f"pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = {literal}"
+        plan += [
+            Statement(f"close the role {login}", f"ALTER ROLE {quote(login)} NOLOGIN"),
+            Statement(f"end the sessions of {login}", f"DO $$ BEGIN PERFORM {sessions}; END $$"),
+        ]
+    return tuple(plan)
 
 
 def plan_drop(name: str, state: State) -> tuple[Statement, ...]:
-    """Say how database and role go."""
+    """Say how database and role go, and with the role its second login."""
     return (
         *(
             [Statement(f"drop the database {name}", f"DROP DATABASE {quote(name)} WITH (FORCE)")]
             if name in state.databases
             else []
         ),
-        *([Statement(f"drop the role {name}", f"DROP ROLE {quote(name)}")] if name in state.roles else []),
+        *(
+            Statement(f"drop the role {login}", f"DROP ROLE {quote(login)}")
+            for login in reversed(logins_of(name))
+            if login in state.roles
+        ),
     )

@@ -18,6 +18,12 @@ IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 SYSTEM_DATABASES = frozenset({"postgres", "template0", "template1"})
 # Owners may create in their database; nothing reaches beyond it.
 POWERS = ("SUPERUSER", "CREATEDB", "CREATEROLE", "REPLICATION", "BYPASSRLS")
+# The role's second login: the two take turns, so that both can be valid while a password is replaced. No database can be named so.
+SECOND_LOGIN = "-2"
+# What says among a deployment's secrets that it's the second's turn. A truth value, for Ansible blanks all texts among secrets in every
+# result, and a login is named like the deployment.
+SECOND_TURN = "second_login"
+LONGEST_NAME = 63
 
 
 class DatabasesError(Exception):
@@ -26,18 +32,33 @@ class DatabasesError(Exception):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What one deployment is to have; its statements end after so many seconds, or never with 0."""
+    """What one deployment is to have; its statements end after so many seconds, or never with 0.
+
+    `login` is whose password `password` is, the role itself where it's empty. With a `former_password`, its other login is valid too.
+    """
 
     deployment: str
     name: str
     password: str
     connection_limit: int
     statement_timeout: int = 0
+    login: str = ""
+    former_password: str = ""
+
+    @property
+    def logins(self) -> dict[str, str]:
+        """Who may log in, and with which password."""
+        login = self.login or self.name
+        former = {other_login(self.name, login): self.former_password} if self.former_password else {}
+        return {login: self.password, **former}
 
 
 @dataclass(frozen=True)
 class Role:
-    """A role as PostgreSQL holds it; `statement_timeout` is as the role's own settings spell it, empty where they don't."""
+    """A role as PostgreSQL holds it; `statement_timeout` is as the role's own settings spell it, empty where they don't.
+
+    `acts_as` is the role that its sessions take by themselves, `member_of` those whose rights it has.
+    """
 
     name: str
     password: str
@@ -45,6 +66,8 @@ class Role:
     powers: frozenset[str]
     connection_limit: int
     statement_timeout: str = ""
+    acts_as: str = ""
+    member_of: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -84,6 +107,11 @@ SELECT json_build_object(
       'statement_timeout', coalesce((
         SELECT split_part(own, '=', 2) FROM pg_catalog.pg_db_role_setting, unnest(setconfig) own
         WHERE setrole = pg_authid.oid AND setdatabase = 0 AND own LIKE 'statement_timeout=%'), ''),
+      'acts_as', coalesce((
+        SELECT split_part(own, '=', 2) FROM pg_catalog.pg_db_role_setting, unnest(setconfig) own
+        WHERE setrole = pg_authid.oid AND setdatabase = 0 AND own LIKE 'role=%'), ''),
+      'member_of', ARRAY(
+        SELECT pg_catalog.pg_get_userbyid(roleid) FROM pg_catalog.pg_auth_members WHERE member = pg_authid.oid),
       'powers', array_remove(ARRAY[
         CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcreatedb THEN 'CREATEDB' END,
         CASE WHEN rolcreaterole THEN 'CREATEROLE' END, CASE WHEN rolreplication THEN 'REPLICATION' END,
@@ -119,7 +147,11 @@ def read_wanted(deployments: Collection[Mapping[str, Any]], connection_limit: in
         holders.setdefault(name, deployment)
         own_limit = entry.get("connection_limit")
         limit = connection_limit if own_limit is None else own_limit
-        wanted.append(Wanted(deployment, name, password, limit, entry.get("statement_timeout") or 0))
+        login, former = str(entry.get("login") or ""), str(entry.get("former_password") or "")
+        errors += [
+            f"deployments.{deployment}.{text}" for text in find_login_faults(role, login or role, password, former)
+        ]
+        wanted.append(Wanted(deployment, name, password, limit, entry.get("statement_timeout") or 0, login, former))
     if errors:
         raise DatabasesError("\n".join(errors))
     return tuple(wanted)
@@ -145,11 +177,53 @@ def find_faults(database: str, role: str, password: str) -> list[str]:
     return faults
 
 
+def find_login_faults(role: str, login: str, password: str, former: str) -> list[str]:
+    """Say what is wrong with the logins of one entry, never showing a password."""
+    faults = []
+    if login not in logins_of(role):
+        faults.append(f"login: {login!r} is none of the role's; its logins are {' and '.join(logins_of(role))}")
+    if len(login) > LONGEST_NAME:
+        faults.append(f"login: {login!r} is longer than {LONGEST_NAME} characters; only {role!r} itself can log in")
+    if former and former == password:
+        faults.append("former_password: it is the password; the one that replaces it must differ")
+    if former and not (former.isascii() and former.isprintable()):
+        faults.append("former_password: it holds characters other than printable ASCII; no login ever had it")
+    return faults
+
+
+def logins_of(role: str) -> tuple[str, str]:
+    """Name the two that may log in for a role."""
+    return role, f"{role}{SECOND_LOGIN}"
+
+
+def login_of(role: str, secrets: Mapping[str, Any]) -> str:
+    """Name whose turn it is according to a deployment's secrets."""
+    return logins_of(role)[1 if secrets.get(SECOND_TURN) else 0]
+
+
+def other_login(role: str, login: str) -> str:
+    """Name whose turn is next."""
+    first, second = logins_of(role)
+    return second if login == first else first
+
+
+def role_of_login(login: str) -> str:
+    """Name the role that a login is for."""
+    return login.removesuffix(SECOND_LOGIN)
+
+
 def read_state(reply: Mapping[str, Any]) -> State:
     """Read what STATE_QUERY returns."""
     roles = [
         Role(
-            r["name"], r["password"], r["login"], frozenset(r["powers"]), r["connection_limit"], r["statement_timeout"]
+            r["name"],
+            r["password"],
+            r["login"],
+            frozenset(r["powers"]),
+            r["connection_limit"],
+            r["statement_timeout"],
+            r.get("acts_as", ""),
+            frozenset(r.get("member_of", ())),
         )
         for r in reply["roles"]
     ]
@@ -180,8 +254,7 @@ def plan_databases(
             raise DatabasesError(
                 f"{deployment.deployment}: the role {deployment.name} belongs to the cluster; name another"
             )
-        plan += plan_role(deployment, state.roles.get(deployment.name), salt)
-        plan += plan_timeout(deployment, state.roles.get(deployment.name))
+        plan += plan_logins(deployment, state.roles, salt)
         plan += plan_database(deployment.name, state.databases.get(deployment.name))
     return tuple(plan)
 
@@ -207,8 +280,25 @@ def plan_maintenance(state: State, maintenance_roles: Collection[str], extension
     return plan + [Statement(f"add the extension {name}", f"CREATE EXTENSION {quote(name)}") for name in missing]
 
 
-def plan_role(wanted: Wanted, role: Role | None, salt: bytes) -> list[Statement]:
-    """Say how the role comes to log in with its password and hold no power beyond its database."""
+def plan_logins(wanted: Wanted, roles: Mapping[str, Role], salt: bytes) -> list[Statement]:
+    """Say how the role comes about, and how those of its logins that are valid do, and no other."""
+    plan: list[Statement] = []
+    for name in logins_of(wanted.name):
+        role = roles.get(name)
+        if name in wanted.logins:
+            plan += plan_role(wanted, name, role, salt)
+            plan += plan_timeout(wanted, name, role)
+            plan += plan_membership(wanted.name, name, role)
+        elif role is None and name == wanted.name:
+            plan.append(Statement(f"create the role {name}: nologin", f"CREATE ROLE {quote(name)} NOLOGIN"))
+        elif role and (role.login or role.password):
+            plan += plan_retiring(name)
+    return plan
+
+
+def plan_role(wanted: Wanted, name: str, role: Role | None, salt: bytes) -> list[Statement]:
+    """Say how one comes to log in with its password and hold no power beyond its database."""
+    password = wanted.logins[name]
     clauses = []
     if role is None or not role.login:
         clauses.append("LOGIN")
@@ -217,22 +307,18 @@ def plan_role(wanted: Wanted, role: Role | None, salt: bytes) -> list[Statement]
     if role is None or role.connection_limit != wanted.connection_limit:
         clauses.append(f"CONNECTION LIMIT {wanted.connection_limit}")
     told = ", ".join(clauses).lower()
-    if role is None or not verifies(role.password, wanted.password):
-        own_salt = hmac.digest(salt, wanted.name.encode(), "sha256")[:16]
-        clauses.append(f"PASSWORD '{make_verifier(wanted.password, own_salt)}'")
+    if role is None or not verifies(role.password, password):
+        own_salt = hmac.digest(salt, name.encode(), "sha256")[:16]
+        clauses.append(f"PASSWORD '{make_verifier(password, own_salt)}'")
         told = f"{told}, a password" if told else "a password"
     if not clauses:
         return []
     verb = "CREATE" if role is None else "ALTER"
-    return [
-        Statement(
-            f"{verb.lower()} the role {wanted.name}: {told}", f"{verb} ROLE {quote(wanted.name)} {' '.join(clauses)}"
-        )
-    ]
+    return [Statement(f"{verb.lower()} the role {name}: {told}", f"{verb} ROLE {quote(name)} {' '.join(clauses)}")]
 
 
-def plan_timeout(wanted: Wanted, role: Role | None) -> list[Statement]:
-    """Say how the role's statements come to end in time, in every session that doesn't ask for another time itself."""
+def plan_timeout(wanted: Wanted, name: str, role: Role | None) -> list[Statement]:
+    """Say how statements come to end in time, in every session that doesn't ask for another time itself."""
     before, after = role.statement_timeout if role else "", f"{wanted.statement_timeout}s"
     if wanted.statement_timeout == 0:
         change, told = "RESET statement_timeout", "statements have no limit of their own"
@@ -240,7 +326,31 @@ def plan_timeout(wanted: Wanted, role: Role | None) -> list[Statement]:
         change, told = f"SET statement_timeout = '{after}'", f"statements end after {wanted.statement_timeout} s"
     if before == ("" if wanted.statement_timeout == 0 else after):
         return []
-    return [Statement(f"alter the role {wanted.name}: {told}", f"ALTER ROLE {quote(wanted.name)} {change}")]
+    return [Statement(f"alter the role {name}: {told}", f"ALTER ROLE {quote(name)} {change}")]
+
+
+def plan_membership(owner: str, login: str, role: Role | None) -> list[Statement]:
+    """Say how the second login's sessions come to be the role's: what they make belongs to it, whoever logged in."""
+    if login == owner:
+        return []
+    plan = []
+    if role is None or owner not in role.member_of:
+        plan.append(Statement(f"let {login} be {owner}", f"GRANT {quote(owner)} TO {quote(login)}"))
+    if role is None or role.acts_as != owner:
+        plan.append(
+            Statement(f"sessions of {login} act as {owner}", f"ALTER ROLE {quote(login)} SET role = {quote(owner)}")
+        )
+    return plan
+
+
+def plan_retiring(login: str) -> list[Statement]:
+    """Say how a login is closed, and who came in by it leaves."""
+    # A name that may log in here is an identifier, with or without SECOND_LOGIN: it holds no quotes.
+    sessions = f"pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '{login}'"
+    return [
+        Statement(f"close the login {login}", f"ALTER ROLE {quote(login)} NOLOGIN PASSWORD NULL"),
+        Statement(f"end the sessions of {login}", f"DO $$ BEGIN PERFORM {sessions}; END $$"),
+    ]
 
 
 def plan_database(name: str, database: Database | None) -> list[Statement]:

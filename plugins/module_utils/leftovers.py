@@ -7,7 +7,11 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.nectar.backend.plugins.module_utils.databases import SYSTEM_DATABASES, State
+from ansible_collections.nectar.backend.plugins.module_utils.databases import (
+    SYSTEM_DATABASES,
+    State,
+    role_of_login,
+)
 from ansible_collections.nectar.backend.plugins.module_utils.slots import SLOTS
 
 USER_PREFIX = "nb-"
@@ -127,11 +131,13 @@ def _of_cluster(state: State, owned: Owned) -> list[Leftover]:
     """Databases and roles as the project makes them: both of one name, the role with a password and without powers."""
     if state.in_recovery:
         return []
-    roles = [
-        role.name
+    roles = {
+        role_of_login(role.name)
         for role in state.roles.values()
-        if role.password and not role.powers and role.name not in (*owned.databases, *owned.maintenance_roles)
-    ]
+        if role.password
+        and not role.powers
+        and role_of_login(role.name) not in (*owned.databases, *owned.maintenance_roles)
+    }
     databases = [
         database.name
         for database in state.databases.values()

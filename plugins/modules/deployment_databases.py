@@ -37,9 +37,17 @@ options:
         type: str
         required: true
       password:
-        description: Password of the role.
+        description: Password of the login.
         type: str
         required: true
+      login:
+        description:
+          - Whose password O(deployments[].password) is, the role itself unless given. The role's second login bears its name and V(-2), is a
+            member of it, and acts as the role in every session. A login that isn't valid any more is closed, and its sessions are ended.
+        type: str
+      former_password:
+        description: Password of the role's other login, which is valid too where this is given, while one replaces the other.
+        type: str
       connection_limit:
         description: How many connections the role may hold; O(connection_limit) unless given.
         type: int
@@ -122,6 +130,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
             "database": {"type": "str", "required": True},
             "role": {"type": "str", "required": True},
             "password": {"type": "str", "required": True, "no_log": True},
+            "login": {"type": "str"},
+            "former_password": {"type": "str", "no_log": True},
             "connection_limit": {"type": "int"},
             "statement_timeout": {"type": "int", "default": 0},
         },

@@ -34,6 +34,15 @@ def test_closing_comes_before_the_dump() -> None:
     assert plan_closing("grace", state(roles={})) == ()
 
 
+def test_the_second_login_is_closed_and_dropped_too() -> None:
+    present = state(roles={name: Role(name, "x", name != "grace", frozenset(), 20) for name in ("grace", "grace-2")})
+    assert plan_closing("grace", present)[0].sql == 'ALTER ROLE "grace-2" NOLOGIN'
+    assert [statement.sql for statement in plan_drop("grace", present)][1:] == [
+        'DROP ROLE "grace-2"',
+        'DROP ROLE "grace"',
+    ]
+
+
 @pytest.mark.parametrize(
     ("present", "statements"),
     [

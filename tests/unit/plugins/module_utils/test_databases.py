@@ -115,6 +115,44 @@ def test_statements_end_in_time(before: str, seconds: int, expected: list[str]) 
     assert plan(state, replace(ALICE, statement_timeout=seconds)) == expected
 
 
+SECOND = Role("alice-2", PENCIL, True, frozenset(), 20, acts_as="alice", member_of=frozenset({"alice"}))
+TURNING = replace(ALICE, login="alice-2", former_password="pencil", password="crayon")
+
+
+def test_a_second_login_comes_beside_the_first() -> None:
+    role, membership, acts = plan(SETTLED, TURNING)
+    assert role.startswith('CREATE ROLE "alice-2" LOGIN NOSUPERUSER ')
+    assert verifies(role.split("'")[1], "crayon")
+    assert membership == 'GRANT "alice" TO "alice-2"'
+    assert acts == 'ALTER ROLE "alice-2" SET role = "alice"'
+
+
+def test_both_logins_are_valid_while_one_takes_over() -> None:
+    state = replace(SETTLED, roles={**SETTLED.roles, "alice-2": SECOND})
+    assert plan(state, replace(TURNING, password="pencil", former_password="pencil")) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "closed"),
+    [
+        pytest.param(replace(ALICE, login="alice-2"), "alice", id="the first"),
+        pytest.param(ALICE, "alice-2", id="the second"),
+    ],
+)
+def test_a_login_that_had_its_turn_is_closed_and_its_sessions_end(wanted: Wanted, closed: str) -> None:
+    state = replace(SETTLED, roles={**SETTLED.roles, "alice-2": SECOND})
+    close, end = plan(state, wanted)
+    assert close == f'ALTER ROLE "{closed}" NOLOGIN PASSWORD NULL'
+    assert f"usename = '{closed}'" in end
+    shut = replace(state.roles[closed], login=False, password="")
+    assert plan(replace(state, roles={**state.roles, closed: shut}), wanted) == []
+
+
+def test_a_role_whose_second_login_comes_first_owns_all_the_same() -> None:
+    owner, *_rest = plan(SETTLED, ALICE, Wanted("bob", "bob", "paper", 5, login="bob-2"))
+    assert owner == 'CREATE ROLE "bob" NOLOGIN'
+
+
 def test_plan_for_a_new_deployment() -> None:
     role, database, closing = plan(SETTLED, ALICE, Wanted("bob", "bob", "paper", 5))
     assert role.startswith(
@@ -172,6 +210,12 @@ def test_read_wanted_takes_the_common_limit_unless_an_entry_has_its_own() -> Non
         pytest.param({"password": ""}, "alice.password: it is missing", id="no password"),
         pytest.param({"password": "pässword"}, "alice.password: it holds characters", id="beyond ASCII"),
         pytest.param({"password": "pen\ncil"}, "alice.password: it holds characters", id="a line break"),
+        pytest.param({"login": "bob"}, "alice.login: 'bob' is none of the role's", id="another's login"),
+        pytest.param({"former_password": "pencil"}, "former_password: it is the password", id="nothing new"),
+        pytest.param({"former_password": "pen\ncil"}, "former_password: it holds characters", id="a broken former one"),
+        pytest.param(
+            {"database": "a" * 62, "role": "a" * 62, "login": "a" * 62 + "-2"}, "longer than 63", id="a long login"
+        ),
     ],
 )
 def test_read_wanted_refuses(changes: dict[str, Any], message: str) -> None:
@@ -196,6 +240,8 @@ def test_read_state() -> None:
                 "powers": [],
                 "connection_limit": 20,
                 "statement_timeout": "",
+                "acts_as": "",
+                "member_of": [],
             }
         ],
         "databases": [{"name": "alice", "owner": "alice", "is_open": False}],

@@ -59,6 +59,11 @@ def cluster(*names: str, in_recovery: bool = False, roles: tuple[Role, ...] = ()
             [Leftover("database", "grace"), Leftover("role", "grace")],
             id="a database",
         ),
+        pytest.param(
+            Found(cluster=cluster("alice", "grace", roles=(role("alice-2"), role("grace-2")))),
+            [Leftover("database", "grace"), Leftover("role", "grace")],
+            id="a second login is its role's",
+        ),
         pytest.param(Found(cluster=cluster("grace", in_recovery=True)), [], id="a standby says nothing"),
         pytest.param(
             Found(
