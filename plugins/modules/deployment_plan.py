@@ -111,6 +111,12 @@ options:
     description: Where relative paths in O(release) and O(lock) begin.
     type: path
     default: .
+  same_release:
+    description:
+      - Release what serves anew with the settings and secrets of today, whatever the sources hold now. What never was released is left out.
+      - A server that lacks the release gets it only where the controller keeps it.
+    type: bool
+    default: false
   catch_up:
     description:
       - Bring servers to what the others have promoted, and switch nothing. O(names) and O(members) are not asked.
@@ -281,6 +287,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "folder": {"type": "path", "default": "."},
     "backward_compatible": {"type": "bool", "default": True},
     "backups": {"type": "bool", "default": False},
+    "same_release": {"type": "bool", "default": False},
     "catch_up": {"type": "bool", "default": False},
     "rollback": {"type": "bool", "default": False},
     "revision": {"type": "str", "default": ""},
@@ -312,6 +319,10 @@ def plan(params: Mapping[str, Any], lister: Lister, fetcher: Fetcher) -> dict[st
     }
     if params["catch_up"] and not chosen:
         return {**make_plan([], params["parallel"]), "open": [], "outdated": {}, "releases": [], "target": {}}
+    if params["same_release"]:
+        chosen = {name: entry for name, entry in chosen.items() if promoted_release(name, servers)}
+        if not chosen:
+            return {**make_plan([], params["parallel"]), "open": [], "outdated": {}, "releases": [], "target": {}}
     params = with_given_source(params, chosen)
     if params["rollback"]:
         return plan_returns(params, servers, chosen)
@@ -323,6 +334,8 @@ def plan(params: Mapping[str, Any], lister: Lister, fetcher: Fetcher) -> dict[st
     ]
     ready = [step for step in steps if not params["catch_up"] or can_follow(params, step, releases)]
     needed = needed_releases(ready, servers)
+    if params["same_release"]:
+        refuse_unkept(params, needed)
     by_name = {inputs.release: inputs for inputs in releases.values()}
     return {
         **make_plan(ready, params["parallel"], params["room"]),
@@ -333,6 +346,16 @@ def plan(params: Mapping[str, Any], lister: Lister, fetcher: Fetcher) -> dict[st
     }
 
 
+def refuse_unkept(params: Mapping[str, Any], needed: Mapping[str, list[str]]) -> None:
+    """Refuse a release that a server lacks and that can't be shipped: its source may hold something else by now."""
+    lacking = {release: hosts for release, hosts in needed.items() if not is_whole(archive_of(params, release))}
+    if lacking:
+        shown = "; ".join(f"{release} on {' and '.join(hosts)}" for release, hosts in lacking.items())
+        raise PlanError(
+            f"what serves is not installed everywhere, nor kept on the controller ({shown}); deploy it first"
+        )
+
+
 def with_given_source(params: Mapping[str, Any], chosen: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
     """Return the arguments with the given source in the place of the application's own, if one is given."""
     release, lock = params["release"], params["lock"]
@@ -340,6 +363,8 @@ def with_given_source(params: Mapping[str, Any], chosen: Mapping[str, Mapping[st
         return params
     if lock and not release:
         raise PlanError(f"lock is {lock}, and no release is given that it goes with; add -e release=SOURCE")
+    if params["same_release"]:
+        raise PlanError(f"release is {release}, and what serves is to be released anew; leave release out")
     if params["rollback"]:
         raise PlanError(f"release is {release}, and a rollback goes back to what a slot holds; leave release out")
     name = one_application(chosen, bool(params["names"] or params["members"]))
@@ -393,8 +418,8 @@ def wanted_release(
     releases: Mapping[str, Inputs],
     deployment: Mapping[str, Any],
 ) -> str:
-    """Return the release of the present source, or, to catch up, the one that serves."""
-    if params["catch_up"]:
+    """Return the release of the present source, or the one that serves: to catch up, or to keep it."""
+    if params["catch_up"] or params["same_release"]:
         return promoted_release(deployment["name"], servers)
     return releases[deployment["application"]].release
 

@@ -431,3 +431,37 @@ def test_a_root_that_cannot_be_made_is_named(build_host: BuildHost) -> None:
     (build_host.place / "builder" / "roots" / "trixie").rmdir()
     message = build_host.build(build_host.send("wheel"))["msg"]
     assert "the root for trixie can't be made: mmdebstrap failed" in message
+
+
+def served(release: str) -> dict[str, Any]:
+    """Return what a server says that serves a release."""
+    content = {"release": release, "revision": "r1", "server_name": "production.nectar.test", "ready_path": "/"}
+    record = {
+        "deployment": "production",
+        "active": "blue",
+        "generation": 1,
+        "promoted": None,
+        "slots": {"blue": content},
+    }
+    return {**TARGET, "records": {"production": record}, "serves": {"production": True}, "releases": [release]}
+
+
+def test_what_serves_is_released_anew_whatever_the_source_holds(controller: Controller) -> None:
+    found = controller.plan(same_release=True, states={"app1": served("app-0ld")})
+    step = found["steps"]["production"]
+    assert (step["release"], step["switches"], step["slot"], found["releases"]) == ("app-0ld", True, "green", [])
+    assert controller.plan(states={"app1": served("app-0ld")})["steps"]["production"]["release"] != "app-0ld"
+
+
+def test_what_never_was_released_is_left_alone(controller: Controller) -> None:
+    assert controller.plan(same_release=True)["waves"] == []
+
+
+def test_what_serves_and_is_not_kept_is_refused(controller: Controller) -> None:
+    states = {"app1": {**served("app-0ld"), "releases": []}}
+    assert "deploy it first" in controller.plan(same_release=True, states=states)["msg"]
+
+
+def test_another_source_is_not_what_serves(controller: Controller) -> None:
+    refusal = controller.plan(same_release=True, release=str(controller.source), states={"app1": served("app-0ld")})
+    assert "leave release out" in refusal["msg"]
