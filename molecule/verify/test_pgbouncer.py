@@ -24,14 +24,14 @@ def databases(host: Any) -> list[str]:
 
 @pytest.fixture
 def passwords(host: Any) -> dict[str, str]:
-    """Return every user's password."""
+    """Return the password of every database's login: its role, or the role's second one, which takes turns with it."""
     with host.sudo():
         lines = host.file("/etc/pgbouncer/userlist.txt").content_string
     return {user: password.replace('""', '"') for user, password in re.findall(r'^"(.+)" "(.*)"$', lines, re.MULTILINE)}
 
 
 def query(host: Any, database: str, password: str, sql: str = "SELECT pg_is_in_recovery(), current_database()") -> Any:
-    """Ask as a deployment does; its role is named like its database."""
+    """Ask as a deployment does."""
     secret = password.replace("\\", "\\\\").replace(":", "\\:")
     script = "file=$(mktemp) && trap 'rm -f $file' EXIT && printf '%s\\n' \"$1\" >$file && PGPASSFILE=$file eval \"$2\""
     return host.run(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ansible_collections.nectar.backend.plugins.module_utils.databases import login_of
 from ansible_collections.nectar.backend.plugins.module_utils.slots import choose_deployments
 
 CONTROLLER = "controller"
@@ -189,7 +190,7 @@ def _login(environment: Environment, name: str, database: str) -> dict[str, Any]
         "probe": "postgresql",
         "candidates": _proposed([LOOPBACK]),
         "allow": ["loopback"],
-        "user": environment.deployments[name]["database_role"],
+        "user": login_of(environment.deployments[name]["database_role"], environment.secrets[name]),
         "password": environment.secrets[name]["database_password"],
         "database": environment.deployments[database]["database"],
         "role": "primary",

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from ansible_collections.nectar.backend.plugins.module_utils.databases import SECOND_TURN
 
 # Characters that a secret must have where nothing else is asked for.
 DEFAULT_LENGTH = 32
 SHORTEST = 8
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
+
+# Below this name lies, beside a mapping's secrets, what a rotation replaces until nothing uses it any more.
+PREVIOUS = "previous"
 
 # A value that is one of these words, or starts with one of the longer ones, was never chosen by anyone.
 # fmt: off
@@ -50,6 +55,15 @@ class SecretsPlan:
     @property
     def changed(self) -> bool:
         return bool(self.made)
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """What the secrets will be once some are renewed or settled; `renewed` and `settled` are dotted names."""
+
+    secrets: dict[str, object]
+    renewed: tuple[str, ...] = ()
+    settled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +106,35 @@ def plan_secrets(existing: object, required: object, make: Callable[[int], str])
     )
 
 
+def renew_secrets(existing: object, renew: Mapping[str, str | bool | None], make: Callable[[int], str]) -> Renewal:
+    """Give names new values, and keep what they were below `previous` of the same mapping.
+
+    A value of None is made, and what is False isn't there. Where something is kept already, a renewal is under way: it goes on with the values that it has.
+    """
+    present = flatten_secrets(existing)
+    under_way = {path[:-2] for path in present if PREVIOUS in path[-2:-1]}
+    wanted = {_split_name(name): value for name, value in renew.items()}
+    changing = {path: value for path, value in wanted.items() if path[:-1] not in under_way}
+    values = dict(present)
+    for path, value in changing.items():
+        if path in present:
+            values[(*path[:-1], PREVIOUS, path[-1])] = present[path]
+        elif value is None:
+            raise SecretsError(f"{'.'.join(path)} is not there, so there is nothing to replace; run site.yml first")
+        values[path] = make(DEFAULT_LENGTH) if value is None else value
+        if value is False:
+            del values[path]
+    return Renewal(_nest(values), renewed=_dotted(changing))
+
+
+def settle_secrets(existing: object, names: Collection[str]) -> Renewal:
+    """Forget what was kept below `previous` of these mappings."""
+    present = flatten_secrets(existing)
+    gone = {_split_name(name) for name in names} & {path[:-2] for path in present if PREVIOUS in path[-2:-1]}
+    left = {path: value for path, value in present.items() if not (PREVIOUS in path[-2:-1] and path[:-2] in gone)}
+    return Renewal(_nest(left), settled=_dotted(gone))
+
+
 def find_problems(secrets: object, required: object) -> tuple[SecretProblem, ...]:
     """Name every required secret that is missing, empty, too short, a sample, or used twice."""
     tree = secrets if isinstance(secrets, Mapping) else {}
@@ -109,8 +152,8 @@ def find_problems(secrets: object, required: object) -> tuple[SecretProblem, ...
     return tuple(problems)
 
 
-def flatten_secrets(secrets: object) -> dict[Path, str]:
-    """Give every secret by its path; refuse what is no nested mapping of texts."""
+def flatten_secrets(secrets: object) -> dict[Path, str | bool]:
+    """Give every secret by its path; refuse what is no nested mapping of texts, beside the truth about whose turn it is."""
     if not isinstance(secrets, Mapping):
         raise SecretsError(f"holds {_kind(secrets)}, where nested mappings of names to texts are expected")
     return dict(sorted(_secret_leaves(secrets, ())))
@@ -167,13 +210,13 @@ def _checked_length(value: object, path: Path) -> int:
     return value
 
 
-def _secret_leaves(tree: Mapping[object, object], above: Path) -> list[tuple[Path, str]]:
-    leaves: list[tuple[Path, str]] = []
+def _secret_leaves(tree: Mapping[object, object], above: Path) -> list[tuple[Path, str | bool]]:
+    leaves: list[tuple[Path, str | bool]] = []
     for key, value in tree.items():
         path = (*above, _checked_name(key, above))
         if isinstance(value, Mapping):
             leaves.extend(_secret_leaves(value, path))
-        elif isinstance(value, str) and value:
+        elif (isinstance(value, str) and value) or (path[-1] == SECOND_TURN and isinstance(value, bool)):
             leaves.append((path, value))
         else:
             found = "an empty text" if value == "" else _kind(value)
@@ -197,7 +240,7 @@ def _split_name(name: str) -> Path:
     return path
 
 
-def _refuse_overlap(path: Path, present: Mapping[Path, str]) -> None:
+def _refuse_overlap(path: Path, present: Mapping[Path, str | bool]) -> None:
     for other in present:
         shorter = min(len(path), len(other))
         if path != other and path[:shorter] == other[:shorter]:
@@ -239,7 +282,7 @@ def _is_sample(value: str, path: Path) -> bool:
     )
 
 
-def _nest(leaves: Mapping[Path, str]) -> dict[str, object]:
+def _nest(leaves: Mapping[Path, str | bool]) -> dict[str, object]:
     tree: dict[str, Any] = {}
     for path, value in sorted(leaves.items()):
         level = tree

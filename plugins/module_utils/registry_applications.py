@@ -34,6 +34,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.registry_rollout im
     merge_rollout,
     read_rollout,
 )
+from ansible_collections.nectar.backend.plugins.module_utils.revisions import BESIDE_SECRETS
 
 PLACEHOLDERS = (
     "name", "address", "port", "server_name", "url", "shared", "release", "workers", "threads", "worker_timeout",
@@ -57,6 +58,10 @@ def _is_url_path(value: object) -> bool:
 
 def _is_slugs(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) and SLUG.fullmatch(item) for item in value)
+
+
+def _are_secrets(value: object) -> bool:
+    return isinstance(value, list) and _is_slugs(value) and not {*BESIDE_SECRETS} & {*value}
 
 
 def _is_inner_paths(value: object) -> bool:
@@ -96,7 +101,11 @@ FIELDS = {
     "ready_path": URL_PATH,
     "environment": MAPPING,
     "rollout": ROLLOUT,
-    "secrets": Field(_is_slugs, "a list of names of a-z, 0-9 and _", "write it as [admin_password]"),
+    "secrets": Field(
+        _are_secrets,
+        f"a list of names of a-z, 0-9 and _, none of them {', '.join(BESIDE_SECRETS)}",
+        "write it as [admin_password]",
+    ),
     "shared_paths": Field(
         _is_inner_paths,
         "a list of paths inside the shared folder",

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from ansible_collections.nectar.backend.plugins.module_utils.databases import SECOND_TURN, login_of
+
 REVISION_DIGITS = 12
 PLAIN = ("name", "address", "port", "server_name", "url", "shared", "release", "workers", "threads", "worker_timeout")
 DATABASE = ("database_host", "database_port", "database_name", "database_user", "database_password", "database_query")
@@ -21,6 +23,8 @@ UNPLANNED = {"workers": 1, "threads": 4, "worker_timeout": 30}
 # A unit file and a process list may be read by anyone on the host.
 SECRET_PLACEHOLDERS = ("database_password",)
 SECRET_PREFIX = "secret_"
+# What stands beside an application's own secrets: how it logs in to its database, and what a rotation replaces.
+BESIDE_SECRETS = ("database_password", SECOND_TURN, "previous")
 
 
 class RevisionError(ValueError):
@@ -117,7 +121,7 @@ def values_for(
     release: str,
     address: str,
     endpoint: DatabaseEndpoint,
-    secrets: Mapping[str, str],
+    secrets: Mapping[str, Any],
     shared: str,
 ) -> dict[str, str]:
     """Return what the placeholders stand for in one slot on one host."""
@@ -130,14 +134,14 @@ def values_for(
         "shared": shared,
         "release": release,
         **{name: (deployment.get("share") or UNPLANNED)[name] for name in UNPLANNED},
-        **{f"{SECRET_PREFIX}{name}": value for name, value in secrets.items() if name != "database_password"},
+        **{f"{SECRET_PREFIX}{name}": value for name, value in secrets.items() if name not in BESIDE_SECRETS},
     }
     if deployment["database"]:
         values |= {
             "database_host": endpoint.host,
             "database_port": endpoint.port,
             "database_name": deployment["database"],
-            "database_user": deployment["database_role"],
+            "database_user": login_of(deployment["database_role"], secrets),
             "database_password": secrets["database_password"],
             "database_query": endpoint.query,
         }

@@ -13,6 +13,7 @@ description:
   - The file is readable by its owner alone, and is replaced as a whole or not at all.
   - Neither results nor diffs ever hold a value.
   - A file that can't be read, is empty or is encrypted is refused, since new secrets in its place would fit no server.
+  - A secret that is to be replaced without an outage is there twice for a while, new and, below C(previous) beside it, as it was.
 author:
   - Nectar Backend maintainers (@nectar)
 options:
@@ -26,6 +27,17 @@ options:
       - Either nested mappings, whose leaves are the least number of characters (V(null) for 32), or a list of dotted names.
     type: raw
     required: true
+  renew:
+    description:
+      - Dotted names with their new values; with V(null), one is made. What each was is kept below C(previous) of the same mapping.
+      - Where something is kept there already, a renewal is under way, and the names of that mapping stay as they are.
+    type: dict
+    default: {}
+  settle:
+    description: Dotted names of the mappings whose C(previous) nothing uses any more; it goes.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Says which secrets would be made, and makes none.
@@ -69,6 +81,18 @@ unused:
   elements: str
   returned: success
   sample: [deployments.former.database_password]
+renewed:
+  description: Dotted names of the secrets that were renewed, or would be in check mode.
+  type: list
+  elements: str
+  returned: success
+  sample: [deployments.alice.database_password]
+settled:
+  description: Dotted names of the mappings whose former secrets were forgotten, or would be in check mode.
+  type: list
+  elements: str
+  returned: success
+  sample: [deployments.alice]
 path:
   description: The file that holds the secrets.
   type: str
@@ -88,11 +112,15 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.nectar.backend.plugins.module_utils.environment_secrets import (
+    Renewal,
     SecretsError,
     SecretsPlan,
+    flatten_secrets,
     make_secret,
     plan_secrets,
     render_secrets,
+    renew_secrets,
+    settle_secrets,
 )
 from ansible_collections.nectar.backend.plugins.module_utils.text_files import replace_text
 
@@ -109,6 +137,8 @@ DIRECTORY_MODE = 0o700
 ARGUMENT_SPEC: dict[str, Any] = {
     "path": {"type": "path", "required": True},
     "required": {"type": "raw", "required": True},
+    "renew": {"type": "dict", "default": {}, "no_log": False},
+    "settle": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -119,12 +149,13 @@ def main() -> None:
     path: str = module.params["path"]
     try:
         with locked_directory(path, write=not module.check_mode):
-            plan = plan_secrets(
-                read_secrets(path), module.params["required"], partial(make_secret, token=secrets.token_urlsafe)
-            )
-            changed = plan.changed or is_open_to_others(path)
+            make = partial(make_secret, token=secrets.token_urlsafe)
+            plan = plan_secrets(read_secrets(path), module.params["required"], make)
+            renewal = renew_secrets(plan.secrets, module.params["renew"], make)
+            settlement = settle_secrets(renewal.secrets, module.params["settle"])
+            changed = bool(plan.changed or renewal.renewed or settlement.settled) or is_open_to_others(path)
             if changed and not module.check_mode:
-                replace_text(path, render_secrets(plan.secrets), FILE_MODE)
+                replace_text(path, render_secrets(settlement.secrets), FILE_MODE)
     except (SecretsError, OSError) as error:
         module.fail_json(msg=f"Cannot use the secrets of {path}: {error}")
     module.exit_json(
@@ -133,7 +164,9 @@ def main() -> None:
         made=plan.made,
         present=plan.present,
         unused=plan.unused,
-        diff=show_names(path, plan),
+        renewed=renewal.renewed,
+        settled=settlement.settled,
+        diff=show_names(path, plan, settlement),
     )
 
 
@@ -186,10 +219,10 @@ def is_open_to_others(path: str) -> bool:
     return os.path.exists(path) and bool(stat.S_IMODE(os.stat(path).st_mode) & 0o077)
 
 
-def show_names(path: str, plan: SecretsPlan) -> dict[str, str]:
-    """Show the names before and after."""
+def show_names(path: str, plan: SecretsPlan, settled: Renewal) -> dict[str, str]:
+    """Show the names before and after; a renewed one is one that is there twice."""
     before = sorted({*plan.present, *plan.unused})
-    after = sorted({*before, *plan.made})
+    after = sorted(".".join(names) for names in flatten_secrets(settled.secrets))
     return {
         "before_header": path,
         "after_header": path,

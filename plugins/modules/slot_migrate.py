@@ -63,6 +63,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.nectar.backend.plugins.module_utils.databases import login_of
 from ansible_collections.nectar.backend.plugins.module_utils.schema_changes import (
     Look,
     SchemaError,
@@ -84,8 +85,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "parallel": {"type": "int", "default": 2},
     "secrets": {"type": "dict", "default": {}, "no_log": True},
 }
-# A look changes nothing, and doesn't wait; every name is told with its schema.
-LOOKING = "-c default_transaction_read_only=on -c statement_timeout=10s -c search_path=pg_catalog"
+# A look changes nothing, and doesn't wait; every name is told with its schema. Sessions are looked at by whoever logged in to both.
+LOOKING = "-c role=none -c default_transaction_read_only=on -c statement_timeout=10s -c search_path=pg_catalog"
 
 
 def main() -> None:
@@ -130,10 +131,8 @@ def tell_left(before: Look | str, after: Look | str) -> list[str]:
 
 def look(module: AnsibleModule, deployment: Mapping[str, Any]) -> Look | str:
     """Look at the deployment's database as its own role; return why it can't be, or nothing where there is none."""
-    direct, password = (
-        module.params["direct"],
-        module.params["secrets"].get(deployment["name"], {}).get("database_password"),
-    )
+    direct, secrets = module.params["direct"], module.params["secrets"].get(deployment["name"], {})
+    password = secrets.get("database_password")
     if not (direct and deployment.get("database") and password):
         return ""
     address = f"{direct['host']}:{direct['port']}/{deployment['database']}{direct.get('query', '')}"
@@ -151,7 +150,7 @@ def look(module: AnsibleModule, deployment: Mapping[str, Any]) -> Look | str:
     # The password goes by the environment, which only the superuser can read.
     environment = {"PGPASSWORD": password, "PGOPTIONS": LOOKING, "PGCONNECT_TIMEOUT": "5", "PGAPPNAME": "nectar"}
     code, out, errors = module.run_command(
-        [*command, "--dbname", f"postgresql://{deployment['database_role']}@{address}"],
+        [*command, "--dbname", f"postgresql://{login_of(deployment['database_role'], secrets)}@{address}"],
         data=f"{look_query(migration_name(deployment['name']))};",
         environ_update=environment,
     )

@@ -13,6 +13,7 @@ from ansible_collections.nectar.backend.plugins.filter import (
     connection_plan,
     connection_refusals,
     connection_report,
+    database_logins,
     environment_records,
     firewall_statements,
     former_slots,
@@ -21,7 +22,9 @@ from ansible_collections.nectar.backend.plugins.filter import (
     promoted_deployments,
     required_secrets,
     rollout_outcomes,
+    rotation_plan,
     secret_problems,
+    secrets_in_use,
     step_failures,
     steps_at,
     verdict_failures,
@@ -37,6 +40,7 @@ MODULES = (
     connection_plan,
     connection_refusals,
     connection_report,
+    database_logins,
     environment_records,
     firewall_statements,
     former_slots,
@@ -46,7 +50,9 @@ MODULES = (
     promoted_deployments,
     required_secrets,
     rollout_outcomes,
+    rotation_plan,
     secret_problems,
+    secrets_in_use,
     step_failures,
     steps_at,
     verdict_failures,
@@ -69,6 +75,15 @@ ENVIRONMENT = {
     "primary_name": "primary.example.org",
     "ports": {"ssh": 22, "https": 443},
     "ca_files": {},
+}
+ALICE = {"alice": {"application": "plain", "database": "alice", "database_role": "alice", "hosts": ["app1"]}}
+ALICE_LOGIN = {
+    "database": "alice",
+    "role": "alice",
+    "login": "alice",
+    "password": "x",
+    "former_login": "",
+    "former_password": "",
 }
 DEAD = {"name": "ssh/lb1", "ok": False, "verdict": "filtered", "why": "lb1 does not answer", "candidates": []}
 STEP = {"name": "production", "hosts": ["app1"], "migrate_host": "app1"}
@@ -103,6 +118,19 @@ STEP = {"name": "production", "hosts": ["app1"], "migrate_host": "app1"}
             },
             id="connection_plan",
         ),
+        pytest.param(
+            "database_logins",
+            [ALICE, {"alice": {"database_password": "x"}}],
+            {"alice": ALICE_LOGIN},
+            id="database_logins",
+        ),
+        pytest.param(
+            "rotation_plan",
+            [ALICE, APPLICATIONS, {}, ["alice"], ["application"]],
+            {"names": [], "renew": {}, "lines": ["alice: it has no secrets of the kind application"]},
+            id="rotation_plan",
+        ),
+        pytest.param("secrets_in_use", [["alice"], ALICE, {}], {"alice": "app1 did not answer"}, id="secrets_in_use"),
         pytest.param(
             "connection_refusals",
             [{"controller": [{"endpoints": [DEAD]}], "lb1": [{"skipped": True}]}, "ssh"],

@@ -15,7 +15,9 @@ from ansible_collections.nectar.backend.plugins.module_utils.environment_secrets
     make_secret,
     plan_secrets,
     render_secrets,
+    renew_secrets,
     required_by_deployments,
+    settle_secrets,
 )
 
 GOOD = "k7Qd2vXw9LrT4bNz8HsY1mCf6PjG3aEu"
@@ -199,3 +201,42 @@ def test_what_deployments_need() -> None:
 def test_a_deployment_of_an_unknown_application_is_refused() -> None:
     with pytest.raises(SecretsError, match="deployment production: there is no application 'orders'"):
         required_by_deployments({"production": {"application": "orders"}}, {})
+
+
+ALICE = {"deployments": {"alice": {"database_password": "old", "token": "kept"}}}
+TURNED = {
+    "database_password": "new-32",
+    "second_login": True,
+    "token": "kept",
+    "previous": {"database_password": "old"},
+}
+RENEW = {"deployments.alice.database_password": None, "deployments.alice.second_login": True}
+
+
+def test_what_is_renewed_is_there_twice_and_only_once_at_a_time() -> None:
+    first = renew_secrets(ALICE, RENEW, numbered)
+    assert first.secrets == {"deployments": {"alice": TURNED}}
+    assert first.renewed == ("deployments.alice.database_password", "deployments.alice.second_login")
+    again = renew_secrets(first.secrets, RENEW, lambda length: "newer")
+    assert (again.secrets, again.renewed) == (first.secrets, ())
+
+
+def test_the_first_login_has_its_turn_again() -> None:
+    known = {"deployments": {"alice": {"database_password": "old", "second_login": True}}}
+    found = renew_secrets(known, {**RENEW, "deployments.alice.second_login": False}, numbered).secrets
+    before = {"database_password": "old", "second_login": True}
+    assert found == {"deployments": {"alice": {"database_password": "new-32", "previous": before}}}
+    assert yaml.safe_load(render_secrets(found)) == found
+
+
+def test_what_is_settled_is_there_once() -> None:
+    both = {"deployments": {"alice": TURNED, "bob": {"token": "b", "previous": {"token": "a"}}}}
+    found = settle_secrets(both, ["deployments.alice", "deployments.carol"])
+    assert found.settled == ("deployments.alice",)
+    alice = {name: value for name, value in TURNED.items() if name != "previous"}
+    assert found.secrets == {"deployments": {"alice": alice, "bob": both["deployments"]["bob"]}}
+
+
+def test_a_secret_that_is_not_there_is_not_renewed() -> None:
+    with pytest.raises(SecretsError, match=r"deployments\.bob\.token is not there"):
+        renew_secrets(ALICE, {"deployments.bob.token": None}, numbered)

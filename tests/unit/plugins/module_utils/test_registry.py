@@ -569,6 +569,7 @@ REFUSED = [
     pytest.param({f"{APPLICATION}.health_path": "healthz"}, 'health_path is "healthz"', "starts with /", id="health path"),
     pytest.param({f"{APPLICATION}.ready_path": "/a?b"}, 'ready_path is "/a?b"', "without a query", id="ready path"),
     pytest.param({f"{APPLICATION}.secrets": ["A"]}, 'secrets is ["A"]', "names of a-z", id="secret name"),
+    pytest.param({f"{APPLICATION}.secrets": ["previous"]}, 'secrets is ["previous"]', "none of them", id="a name of rotations"),
     pytest.param({f"{APPLICATION}.secrets": []}, "uses {secret_token}", "Add it to secrets.", id="undeclared secret"),
     pytest.param({f"{APPLICATION}.shared_paths": ["../x"]}, 'shared_paths is ["../x"]', "inside the shared", id="shared path"),
     pytest.param({f"{APPLICATION}.shared_paths": ["/x"]}, 'shared_paths is ["/x"]', "without /", id="absolute shared path"),

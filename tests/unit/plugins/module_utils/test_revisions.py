@@ -137,6 +137,15 @@ def test_values() -> None:
     }
 
 
+def test_the_second_login_and_what_it_replaces() -> None:
+    secrets = {**SECRETS, "second_login": True, "previous": {"database_password": "former"}}
+    found = values_for(
+        DEPLOYMENT, "blue", "orders-1", "192.0.2.21", DatabaseEndpoint("127.0.0.1", 6432), secrets, "/shared"
+    )
+    assert found["database_user"] == "production-2"
+    assert "former" not in str(found)
+
+
 def test_an_address_of_ipv6_is_bracketed() -> None:
     assert values("2001:db8::21")["address"] == "[2001:db8::21]"
 

@@ -18,12 +18,15 @@ REQUIRED = {"postgresql": {"superuser_password": 32}, "deployments": {"productio
 NAMES = ["deployments.production.database_password", "postgresql.superuser_password"]
 
 
-def run(capsys: pytest.CaptureFixture[str], path: Path, required: object = None, check: bool = False) -> dict[str, Any]:
+def run(
+    capsys: pytest.CaptureFixture[str], path: Path, required: object = None, check: bool = False, **more: Any
+) -> dict[str, Any]:
     """Run the module as Ansible would, and return its result."""
     arguments = {
         "path": str(path),
         "required": REQUIRED if required is None else required,
         "_ansible_check_mode": check,
+        **more,
     }
     with patch_module_args(arguments), pytest.raises(SystemExit):
         environment_secrets.main()
@@ -47,6 +50,23 @@ def test_four_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checked = run(capsys, path, check=True)
     assert checked["changed"] is False
     assert path.read_text() == first
+
+
+def test_a_rotation_renews_and_settles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "secrets.yml"
+    run(capsys, path)
+    before, name = path.read_text(), "deployments.production.database_password"
+    foreseen = run(capsys, path, check=True, renew={name: None})
+    assert (foreseen["changed"], foreseen["renewed"], path.read_text()) == (True, [name], before)
+    assert run(capsys, path, renew={name: None})["renewed"] == [name]
+    known = yaml.safe_load(path.read_text())["deployments"]["production"]
+    assert known["previous"]["database_password"] in before
+    assert known["database_password"] not in before
+    assert run(capsys, path, renew={name: None})["changed"] is False
+    settled = run(capsys, path, settle=["deployments.production"])
+    assert (settled["changed"], settled["settled"]) == (True, ["deployments.production"])
+    assert "previous" not in path.read_text()
+    assert known["database_password"] not in json.dumps(settled)
 
 
 def test_only_the_owner_may_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,7 @@ from ansible_collections.nectar.backend.plugins.modules import (
     slot_migrate,
     slot_prepare,
     slot_promote,
+    slot_secrets,
     slot_start,
     slot_stop,
 )
@@ -456,6 +457,38 @@ def test_a_copy_of_how_it_ended_lies_beside_the_record(host: Host) -> None:
     assert host.run(deployment_info)["outcomes"]["production"]["bad"]["r2"]["reason"] == "it leaked"
     (host.place / "state/deployments/production/outcomes.json").write_text("{")
     assert host.run(deployment_info)["outcomes"] == {}
+
+
+FORMER = {"production": {"database_password": "s3cret-of-production", "second_login": False}}
+
+
+def test_former_secrets_stay_while_a_slot_has_them(host: Host) -> None:
+    host.release(host.deployment())
+    before = host.files()
+    found = host.run(slot_secrets, former=FORMER)
+    assert (found["changed"], found["results"]) == (False, {"production": {"used": ["blue"], "forgotten": []}})
+    assert host.files() == before
+
+
+def test_former_secrets_go_with_all_that_could_not_run_without_them(host: Host, monkeypatch: Any) -> None:
+    host.release(host.deployment())
+    monkeypatch.setitem(SECRETS, "production", {"database_password": "another", "second_login": True})
+    host.release(host.deployment("green", 2, "2", environment={"DB": "{database_user}:{database_password}"}))
+    foreseen = host.run(slot_secrets, check=True, former=FORMER)
+    assert "blue" in host.record()["slots"] and host.record()["past"]
+    done = host.run(slot_secrets, former=FORMER)
+    assert foreseen == done
+    gone = {str(Path(path).relative_to(host.place)) for path in done["results"]["production"]["forgotten"]}
+    assert {"etc/production/blue.env", "state/deployments/production/revisions/r1.json"} <= gone
+    assert not any("s3cret-of-production" in text for text in host.files().values())
+    assert (host.record()["slots"]["blue"], host.record()["past"]) == (None, [])
+    assert host.run(slot_secrets, former=FORMER)["changed"] is False
+    assert host.states()[TARGETS["green"]]["ActiveState"] == "active"
+
+
+def test_a_deployment_that_never_ran_here_uses_nothing(host: Host) -> None:
+    found = host.run(slot_secrets, former={"alice": {"database_password": "x" * 32}})
+    assert found["results"] == {"alice": {"used": [], "forgotten": []}}
 
 
 def test_stopping_spares_what_serves(host: Host) -> None:
