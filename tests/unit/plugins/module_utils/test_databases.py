@@ -132,6 +132,15 @@ def test_both_logins_are_valid_while_one_takes_over() -> None:
     assert plan(state, replace(TURNING, password="pencil", former_password="pencil")) == []
 
 
+def test_a_second_login_that_was_cut_off_is_finished() -> None:
+    bare = replace(SECOND, acts_as="", member_of=frozenset())
+    state = replace(SETTLED, roles={**SETTLED.roles, "alice-2": bare})
+    assert plan(state, replace(TURNING, password="pencil")) == [
+        'GRANT "alice" TO "alice-2"',
+        'ALTER ROLE "alice-2" SET role = "alice"',
+    ]
+
+
 @pytest.mark.parametrize(
     ("wanted", "closed"),
     [
