@@ -58,7 +58,7 @@ def upgrade_plan(facts: Any, groups: Any, components: str = "", restart: bool = 
     try:
         return plan_upgrade(facts, groups, components, restart)
     except UpgradeError as error:
-        raise AnsibleFilterError(str(error)) from error
+        raise AnsibleFilterError(f"upgrade_plan: {error}") from error
 
 
 class FilterModule:

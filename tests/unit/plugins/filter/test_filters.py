@@ -27,6 +27,7 @@ from ansible_collections.nectar.backend.plugins.filter import (
     secrets_in_use,
     step_failures,
     steps_at,
+    upgrade_plan,
     verdict_failures,
     verdict_lines,
     watch_entries,
@@ -46,7 +47,6 @@ MODULES = (
     former_slots,
     leftover_table,
     losing_parameters,
-    losing_parameters,
     promoted_deployments,
     required_secrets,
     rollout_outcomes,
@@ -55,6 +55,7 @@ MODULES = (
     secrets_in_use,
     step_failures,
     steps_at,
+    upgrade_plan,
     verdict_failures,
     verdict_lines,
     watch_entries,
@@ -255,6 +256,7 @@ def test_a_filter_answers(name: str, arguments: list[Any], expected: object) -> 
         pytest.param("firewall_statements", [[{"port": 0}], "ssh"], "port: 0", id="firewall_statements"),
         pytest.param("required_secrets", [{"p": {"application": "other"}}, {}], "other", id="required_secrets"),
         pytest.param("secret_problems", [{}, {"a": "b"}], "a", id="secret_problems"),
+        pytest.param("upgrade_plan", [{}, {}, "nginx"], "components: nginx", id="upgrade_plan"),
     ],
 )
 def test_a_filter_names_itself_and_what_it_refuses(name: str, arguments: list[Any], complaint: str) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
-from ansible_collections.nectar.backend.plugins.filter.upgrade_plan import FilterModule
 from ansible_collections.nectar.backend.plugins.module_utils.upgrade_plan import (
     UpgradeError,
     choose_components,
@@ -206,5 +204,3 @@ def test_components_that_nobody_knows_are_refused() -> None:
     assert choose_components(" etcd, haproxy") == ["etcd", "haproxy"]
     with pytest.raises(UpgradeError, match="components: nginx is none of haproxy, keepalived"):
         choose_components("nginx,etcd")
-    with pytest.raises(AnsibleFilterError, match="components: nginx"):
-        FilterModule().filters()["upgrade_plan"]({}, {}, components="nginx")
