@@ -8,8 +8,6 @@ import itertools
 import json
 import os
 import random
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,12 +20,10 @@ from typing import Any
 
 import psycopg
 
+from bench.container import LIMIT, NETWORK, container, missing, podman
 from bench.harness import ROOT, BenchError, Figure, Run, Target, measure_command, median
-from nectar_backend.project import find_lab
 
-CONTAINER = NETWORK = "nectar-queries-bench"
-# With PostgreSQL installed, for the next run.
-IMAGE, BAKED = "localhost/nectar-lab", "localhost/nectar-queries-bench"
+CONTAINER = "nectar-queries-bench"
 # Of all tables together; the orders are the larger part.
 TOTAL = int(os.environ.get("NECTAR_BENCH_ROWS", "5000000"))
 ROWS = TOTAL * 63 // 100
@@ -41,8 +37,6 @@ SLOW_CALLS, QUIET_CALLS, WRITES = 2, 200, 1500
 BLOCK = 20
 # A repaired query is so many times as fast; an innocent one counts as slower from here on.
 REPAIRED, SLOWER = 10, 1.05
-# Seconds that one step may take.
-LIMIT = 1800
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 PARAMETERS = {
     "shared_preload_libraries": "pg_stat_statements",
@@ -294,41 +288,6 @@ WRITE = (
 )
 
 
-def missing() -> str | None:
-    if shutil.which("podman") is None:
-        return "podman isn't here; install it (docs/lab.md)"
-    if not containers_conf().exists() or not image():
-        return "the lab's image isn't here; `make lab` makes it"
-    return None
-
-
-def image() -> str:
-    """The newest image of the lab with Debian 13."""
-    lines = podman("images", "--format", "{{.Repository}}:{{.Tag}}").split()
-    return next((line for line in lines if line.startswith(f"{IMAGE}:trixie")), "")
-
-
-def containers_conf() -> Path:
-    """How the lab has podman run on this machine."""
-    return find_lab(os.environ, Path.home()).directory / "containers.conf"
-
-
-def podman(*words: str, given: str | None = None) -> str:
-    environment = {**os.environ, "CONTAINERS_CONF": str(containers_conf())}
-    done = subprocess.run(
-        ["podman", *words], input=given, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
-    )
-    if done.returncode:
-        raise BenchError(f"`podman {' '.join(words)}` ended with {done.returncode}: {done.stderr.strip()[-800:]}")
-    return done.stdout
-
-
-INSTALL = """
-mkdir -p /etc/postgresql-common/createcluster.d
-echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.d/bench.conf
-apt-get update -qq
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql-17 postgresql-17-hypopg >/dev/null
-"""
 START = """
 pg_createcluster 17 main >/dev/null
 cat > /etc/postgresql/17/main/conf.d/bench.conf
@@ -340,49 +299,12 @@ pg_ctlcluster 17 main start
 @contextlib.contextmanager
 def server() -> Iterator[str]:
     """PostgreSQL with HypoPG in a container of its own; its address."""
-    remove()
-    try:
-        podman("network", "create", NETWORK)
-        podman(
-            "run",
-            "--detach",
-            "--name",
-            CONTAINER,
-            "--network",
-            NETWORK,
-            "--shm-size",
-            "1g",
-            bake(),
-            "sleep",
-            "infinity",
-        )
+    with container(CONTAINER, "--network", NETWORK, "--shm-size", "1g"):
         settings = "".join(f"{name} = '{value}'\n" for name, value in PARAMETERS.items())
         podman("exec", "--interactive", CONTAINER, "sh", "-ec", START, given=settings)
         yield podman(
             "inspect", CONTAINER, "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
         ).strip()
-    finally:
-        remove()
-
-
-def bake() -> str:
-    """The image with the packages installed, made once for each image of the lab."""
-    base = image()
-    baked = f"{BAKED}:{base.rpartition(':')[2]}"
-    if baked not in podman("images", "--format", "{{.Repository}}:{{.Tag}}").split():
-        podman("run", "--detach", "--name", CONTAINER, "--network", NETWORK, base, "sleep", "infinity")
-        podman("exec", CONTAINER, "sh", "-ec", INSTALL)
-        podman("commit", "--quiet", CONTAINER, baked)
-        podman("rm", "--force", "--time", "1", CONTAINER)
-    return baked
-
-
-def remove() -> None:
-    """Take away what this made, also what an earlier run left."""
-    for words in (("rm", "--force", "--time", "1", "--volumes", CONTAINER), ("network", "rm", "--force", NETWORK)):
-        # Nothing of it may be there, and then podman complains.
-        with contextlib.suppress(BenchError):
-            podman(*words)
 
 
 def connect(address: str, database: str, user: str = OWNER) -> psycopg.Connection[Any]:

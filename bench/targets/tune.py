@@ -13,8 +13,8 @@ import yaml
 from ansible_collections.nectar.backend.plugins.module_utils import budget_database, tuning, tuning_trial
 from ansible_collections.nectar.backend.plugins.module_utils.tuning_trial import Estimate
 
+from bench.container import LIMIT, container, containers_conf, missing, podman
 from bench.harness import ROOT, BenchError, Figure, Run, Target, median, take_turns
-from bench.targets.queries import LIMIT, NETWORK, bake, containers_conf, missing, podman
 
 CONTAINER = "nectar-tune-bench"
 # The host that all four are meant for: 4 GB, 2 cores, a disk without moving parts, 8 GB for the log.
@@ -109,47 +109,10 @@ def ways(kind: str) -> dict[str, dict[str, Any]]:
 @contextlib.contextmanager
 def server() -> Iterator[None]:
     """A container with PostgreSQL's programs, and the project's code to read."""
-    remove()
-    try:
-        with contextlib.suppress(BenchError):
-            podman("network", "create", NETWORK)
-        words = [
-            "run",
-            "--detach",
-            "--name",
-            CONTAINER,
-            "--network",
-            "none",
-            "--shm-size",
-            "2g",
-            "--volume",
-            f"{ROOT}:/nectar:ro",
-        ]
-        podman(*words, bake(), "sleep", "infinity")
-        podman(
-            "exec",
-            CONTAINER,
-            "install",
-            "-d",
-            "-o",
-            "postgres",
-            "-g",
-            "postgres",
-            "-m",
-            "0700",
-            "/var/lib/postgresql/bench",
-        )
+    place = "install -d -o postgres -g postgres -m 0700 /var/lib/postgresql/bench"
+    with container(CONTAINER, "--network", "none", "--shm-size", "2g", "--volume", f"{ROOT}:/nectar:ro"):
+        podman("exec", CONTAINER, *place.split())
         yield
-    finally:
-        remove()
-
-
-def remove() -> None:
-    """Take away what this made, also what an earlier run left."""
-    for words in (("rm", "--force", "--time", "1", "--volumes", CONTAINER), ("network", "rm", "--force", NETWORK)):
-        # Nothing of it may be there, and then podman complains.
-        with contextlib.suppress(BenchError):
-            podman(*words)
 
 
 def order(given: Mapping[str, Any]) -> str:
