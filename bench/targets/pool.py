@@ -95,6 +95,8 @@ def variables(password: str) -> dict[str, Any]:
         "ansible_managed": "bench",
         "pgbouncer_databases": [{"name": NAME, "user": NAME}],
         "pgbouncer_passwords": {NAME: password},
+        # The role derives it by an expression, which is not worked out here.
+        "__pgbouncer_users": [NAME],
         "pgbouncer_server_name": SERVER,
         "pgbouncer_server_port": PORT,
     }
