@@ -56,6 +56,8 @@ def rotated(
     inventory: dict[str, Any], planned: dict[str, Any], play: Callable[..., str]
 ) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
     """Rotate under a few requests; return the secrets before and after, and the requests that failed."""
+    if len(inventory["app_servers"]["hosts"]) == 1:
+        pytest.skip("takes minutes, and what one application server shows, two do")
     servers = [inventory["_meta"]["hostvars"][host]["server"] for host in inventory["loadbalancers"]["hosts"]]
     address = (planned["virtual_addresses"] or [servers[0]["advertise"]])[0]
     door = Door(planned["deployments"][NAME]["url"], address, 443, str(STATE / "ca/ca.crt"))
