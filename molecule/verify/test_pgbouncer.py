@@ -23,31 +23,37 @@ def databases(host: Any) -> list[str]:
 
 
 @pytest.fixture
-def passwords(host: Any) -> dict[str, str]:
-    """Return the password of every database's login: its role, or the role's second one, which takes turns with it."""
+def logins(host: Any) -> dict[str, tuple[str, str]]:
+    """Return every database's login and its password: its role, or the role's second login, which takes turns with it."""
     with host.sudo():
         lines = host.file("/etc/pgbouncer/userlist.txt").content_string
-    return {user: password.replace('""', '"') for user, password in re.findall(r'^"(.+)" "(.*)"$', lines, re.MULTILINE)}
+    found = re.findall(r'^"(.+)" "(.*)"$', lines, re.MULTILINE)
+    return {user.removesuffix("-2"): (user, password.replace('""', '"')) for user, password in found}
 
 
-def query(host: Any, database: str, password: str, sql: str = "SELECT pg_is_in_recovery(), current_database()") -> Any:
+def query(
+    host: Any, database: str, login: tuple[str, str], sql: str = "SELECT pg_is_in_recovery(), current_database()"
+) -> Any:
     """Ask as a deployment does."""
+    user, password = login
     secret = password.replace("\\", "\\\\").replace(":", "\\:")
     script = "file=$(mktemp) && trap 'rm -f $file' EXIT && printf '%s\\n' \"$1\" >$file && PGPASSFILE=$file eval \"$2\""
     return host.run(
-        "bash -c %s - %s %s", script, f"*:*:*:*:{secret}", QUERY.format(user=database, database=database, sql=sql)
+        "bash -c %s - %s %s", script, f"*:*:*:*:{secret}", QUERY.format(user=user, database=database, sql=sql)
     )
 
 
-def test_every_database_leads_to_the_primary(host: Any, databases: list[str], passwords: dict[str, str]) -> None:
+def test_every_database_leads_to_the_primary(
+    host: Any, databases: list[str], logins: dict[str, tuple[str, str]]
+) -> None:
     assert databases
     for database in databases:
-        answer = query(host, database, passwords[database])
+        answer = query(host, database, logins[database])
         assert answer.stdout.strip() == f"f|{database}", answer.stderr
 
 
 def test_a_wrong_password_is_refused(host: Any, databases: list[str]) -> None:
-    answer = query(host, databases[0], "not-the-password")
+    answer = query(host, databases[0], (databases[0], "not-the-password"))
     assert answer.rc != 0
     assert "password authentication failed" in answer.stderr or "SASL authentication failed" in answer.stderr
 
@@ -88,8 +94,8 @@ def test_it_waits_as_long_as_the_budget_says(host: Any, planned: dict[str, Any])
 
 
 def test_a_statement_ends_in_time(
-    host: Any, databases: list[str], passwords: dict[str, str], planned: dict[str, Any]
+    host: Any, databases: list[str], logins: dict[str, tuple[str, str]], planned: dict[str, Any]
 ) -> None:
     seconds = planned["budget"]["timeouts"]["statement"]["value"]
     for database in databases:
-        assert query(host, database, passwords[database], "SHOW statement_timeout").stdout.strip() == f"{seconds}s"
+        assert query(host, database, logins[database], "SHOW statement_timeout").stdout.strip() == f"{seconds}s"
