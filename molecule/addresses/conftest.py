@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "shared"))
 from client import eventually
 from environment import ELSEWHERE, NOBODY, Environment
 from faults import names
+from figures import pytest_terminal_summary  # noqa: F401 (pytest looks for its hooks here)
 from lab import Lab
 
 
@@ -30,9 +31,9 @@ def environment(lab: Lab) -> Environment:
 
 @pytest.fixture(scope="session", autouse=True)
 def everything_serves(lab: Lab) -> Iterator[None]:
-    assert eventually(lab.all_well, 60)
+    assert eventually(lab.all_well, 120)
     yield
-    assert eventually(lab.all_well, 60)
+    assert eventually(lab.all_well, 120)
 
 
 @pytest.fixture(scope="session")

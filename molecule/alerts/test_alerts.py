@@ -157,7 +157,7 @@ def test_the_worker_does_what_the_web_process_enqueues(browser: Browser, host: A
     assert runs(host, active_slot(host), "notify")
     before = len(browser.jobs())
     report_an_incident(browser)
-    assert eventually(lambda: len(browser.jobs()) > before and set(browser.jobs()) == {"Successful"}, 30), (
+    assert eventually(lambda: len(browser.jobs()) > before and set(browser.jobs()) == {"Successful"}, 90), (
         browser.jobs()
     )
 

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "shared"))
 
 from client import eventually
 from cluster import Cluster
+from figures import pytest_terminal_summary  # noqa: F401 (pytest looks for its hooks here)
 from lab import Lab
 
 # Little work and few pairs: what is tried makes several times as much log, which shows in each pair.
@@ -43,10 +44,10 @@ def cluster(lab: Lab) -> Cluster:
 
 @pytest.fixture(scope="session", autouse=True)
 def everything_serves(lab: Lab, cluster: Cluster) -> Iterator[None]:
-    assert eventually(lab.all_well, 60)
+    assert eventually(lab.all_well, 120)
     yield
     assert eventually(cluster.whole, 180), cluster.members()
-    assert eventually(lab.all_well, 60)
+    assert eventually(lab.all_well, 120)
 
 
 @pytest.fixture(scope="session")

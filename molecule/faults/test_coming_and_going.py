@@ -38,7 +38,7 @@ def test_a_member_comes_and_goes_without_a_failed_request_elsewhere(lab: Lab, tm
         play("site.yml", *COMING)
         play("deploy.yml", "-e", "member=zoe")
         zoe = Door(door.url.replace("production", "zoe"), door.address, door.port, door.ca_file)
-        assert eventually(lambda: zoe.ask(LISTING).ok, 10), zoe.ask(LISTING)
+        assert eventually(lambda: zoe.ask(LISTING).ok, 60), zoe.ask(LISTING)
 
         registry.retire("zoe")
         assert leftovers(play("site.yml", "--tags", "retirement"), "zoe")

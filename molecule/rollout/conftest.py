@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "shared"))
 
 from client import eventually
+from figures import pytest_terminal_summary  # noqa: F401 (pytest looks for its hooks here)
 from lab import Lab
 from releases import Releases
 
@@ -25,9 +26,9 @@ def lab() -> Lab:
 
 @pytest.fixture(scope="session", autouse=True)
 def everything_serves(lab: Lab) -> Iterator[None]:
-    assert eventually(lab.all_well, 60)
+    assert eventually(lab.all_well, 120)
     yield
-    assert eventually(lab.all_well, 60)
+    assert eventually(lab.all_well, 120)
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ class Releases:
                 start_new_session=True,
             )
         try:
-            assert eventually(lambda: self.step_open() or process.poll() is not None, 90)
+            assert eventually(lambda: self.step_open() or process.poll() is not None, 180)
             assert process.poll() is None, (self.registry.path.parent / "deploy.log").read_text()[-5000:]
             yield process
         finally:

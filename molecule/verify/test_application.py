@@ -15,7 +15,7 @@ import socket, sys, urllib.error, urllib.request
 ports = [line.split()[1] for line in open("/proc/net/tcp").readlines()[1:] if line.split()[3] == "0A" and line.split()[1].endswith(":1F4A")]
 address = socket.inet_ntoa(bytes.fromhex(ports[0].split(":")[0])[::-1])
 try:
-    with urllib.request.urlopen(f"http://{address}:8010{sys.argv[1]}", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{address}:8010{sys.argv[1]}", timeout=20) as answer:
         print(answer.status, answer.read().decode())
 except urllib.error.HTTPError as error:
     print(error.code, error.read().decode())

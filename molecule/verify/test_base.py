@@ -23,7 +23,7 @@ def ssh_refusal(host: Any, user: str) -> str:
         "UserKnownHostsFile=/dev/null",
     ]
     command = ["ssh", "-F", "none", *(f"-o{option}" for option in options), f"{user}@{address_of(host)}", "true"]
-    attempt = subprocess.run(command, capture_output=True, check=False, text=True, timeout=20)
+    attempt = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)
     assert attempt.returncode == 255
     return attempt.stderr
 

@@ -75,7 +75,7 @@ def test_a_deployment_does_not_get_into_another_database(host: Any, database: st
     with host.sudo():
         shown = host.check_output("patronictl --config-file /etc/patroni/config.yml list --format json")
     address = next(m["Host"] for m in json.loads(shown) if m["Member"] == host.check_output("hostname"))
-    settings = f"host={address} user=production dbname={database} sslmode=require connect_timeout=5"
+    settings = f"host={address} user=production dbname={database} sslmode=require connect_timeout=20"
     attempt = host.run("psql --no-psqlrc --no-password %s", settings)
     assert attempt.rc != 0
     assert "no pg_hba.conf entry" in attempt.stderr

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from typing import Any
+
+from client import eventually
 
 testinfra_hosts = ["ansible://database_servers"]
 
@@ -67,17 +67,8 @@ def test_the_lead_goes_away_when_it_comes_to_the_primary(host: Any) -> None:
         if host.run("ls /var/lib/postgresql/*/main/standby.signal").rc == 0:
             return
     # The timer may move it between a look and the order, and members may be about to agree.
-    assert within(20, lambda: leads_etcd(host) or take_lead(host))
-    assert within(30, lambda: not leads_etcd(host))
-
-
-def within(seconds: float, check: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while not check():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.5)
-    return True
+    assert eventually(lambda: leads_etcd(host) or take_lead(host), 60)
+    assert eventually(lambda: not leads_etcd(host), 60)
 
 
 def leads_etcd(host: Any) -> bool:

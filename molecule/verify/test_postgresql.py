@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from client import eventually
 
 testinfra_hosts = ["ansible://database_servers"]
 
@@ -18,7 +19,7 @@ import ssl, sys, urllib.error, urllib.request
 context = ssl.create_default_context(cafile=sys.argv[3])
 request = urllib.request.Request(sys.argv[2], method=sys.argv[1], data=b"{}" if sys.argv[1] == "PATCH" else None)
 try:
-    print(urllib.request.urlopen(request, context=context, timeout=5).status)
+    print(urllib.request.urlopen(request, context=context, timeout=20).status)
 except urllib.error.HTTPError as error:
     print(error.code)
 """
@@ -52,7 +53,11 @@ def test_one_member_leads_and_the_others_stream(host: Any) -> None:
     members = cluster(host)
     assert len(members) in (1, 3)
     assert [member["Role"] for member in members.values()].count("Leader") == 1
-    assert {member["State"] for member in members.values()} <= {"running", "streaming"}
+
+    def all_run() -> bool:
+        return {member["State"] for member in cluster(host).values()} <= {"running", "streaming"}
+
+    assert eventually(all_run, 60), cluster(host)
 
 
 def test_only_the_leader_answers_as_primary(host: Any) -> None:
@@ -60,10 +65,12 @@ def test_only_the_leader_answers_as_primary(host: Any) -> None:
 
 
 def test_who_asks_for_the_primary_leaves_no_traceback_in_the_journal(host: Any) -> None:
-    # Application servers ask once a second.
-    with host.sudo():
-        lines = host.check_output("journalctl --unit patroni --since -10s --output cat")
-    assert "Traceback" not in lines
+    def last_seconds() -> str:
+        with host.sudo():
+            return str(host.check_output("journalctl --unit patroni --since -10s --output cat"))
+
+    # Application servers ask once a second. Where one gives up on a machine that stalls, that is told, too, and passes.
+    assert eventually(lambda: "Traceback" not in last_seconds(), 60), last_seconds()
 
 
 def test_the_leader_alone_takes_writes(host: Any) -> None:
@@ -72,11 +79,11 @@ def test_the_leader_alone_takes_writes(host: Any) -> None:
 
 def test_with_three_members_commits_wait_for_a_standby_that_streams(host: Any) -> None:
     if own(host)["Role"] != "Leader":
-        assert query(host, "SELECT status FROM pg_stat_wal_receiver") == "streaming"
+        assert eventually(lambda: query(host, "SELECT status FROM pg_stat_wal_receiver") == "streaming", 60)
         return
-    expected = {"", "quorum,quorum"}
-    states = query(host, "SELECT coalesce(string_agg(sync_state, ','), '') FROM pg_stat_replication")
-    assert states in expected
+    asked = "SELECT string_agg(sync_state, ',') FROM pg_stat_replication WHERE state = 'streaming'"
+    expected = "quorum,quorum" if len(cluster(host)) == 3 else ""
+    assert eventually(lambda: query(host, asked) == expected, 60), query(host, asked)
     names = query(host, "SHOW synchronous_standby_names")
     assert names.startswith("ANY 1 ") if len(cluster(host)) == 3 else names == ""
 
@@ -127,7 +134,7 @@ def test_changes_take_a_password(host: Any) -> None:
     ],
 )
 def test_the_network_is_refused(host: Any, settings: str, refusal: str) -> None:
-    attempt = host.run("psql --no-psqlrc --no-password %s", f"host={own(host)['Host']} connect_timeout=5 {settings}")
+    attempt = host.run("psql --no-psqlrc --no-password %s", f"host={own(host)['Host']} connect_timeout=20 {settings}")
     assert attempt.rc != 0
     assert refusal in attempt.stderr
 

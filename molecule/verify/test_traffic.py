@@ -11,8 +11,8 @@ MAP = "/etc/haproxy/maps/deployments.map"
 ASK = """
 import http.client, socket, ssl, sys
 context = ssl.create_default_context(cafile="/etc/nectar/tls/ca.crt")
-connection = http.client.HTTPSConnection(sys.argv[1], context=context, timeout=5)
-connection.sock = context.wrap_socket(socket.create_connection(("127.0.0.1", 443), timeout=5), server_hostname=sys.argv[1])
+connection = http.client.HTTPSConnection(sys.argv[1], context=context, timeout=20)
+connection.sock = context.wrap_socket(socket.create_connection(("127.0.0.1", 443), timeout=20), server_hostname=sys.argv[1])
 connection.request("GET", "/.well-known/nectar")
 answer = connection.getresponse()
 print(answer.status, answer.read().decode())
