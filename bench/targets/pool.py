@@ -31,7 +31,7 @@ GOAL = 20
 ROLE = ROOT / "roles/pgbouncer"
 HOW = (
     f"pgbench -C -S -c {CLIENTS} -j {JOBS} -T {SECONDS}, scale {SCALE}, clients, pooler and PostgreSQL 17 in one container; PostgreSQL asks for TLS and SCRAM and has "
-    f"max_connections for all; PgBouncer as roles/pgbouncer sets it up, on loopback, with SCRAM; CPU of all processes of a kind from /proc; medians, and "
+    f"max_connections for all; PgBouncer as roles/pgbouncer sets it up, on loopback; CPU of all processes of a kind from /proc; medians, and "
     "the ratio's of rounds"
 )
 # What PostgreSQL needs beside its settings: a certificate as the project's are, the rules of the role, the tables.

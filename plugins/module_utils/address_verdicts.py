@@ -45,7 +45,8 @@ class Observation:
 
     `error` is the name of an errno, `EOF` where the other side closed, or "". `heard` says whether the service sent
     anything at all. `local` is the source address that the kernel chose, with its prefix length where that is known.
-    `authenticated` says that the server proved it knows the role's password (SCRAM's signature of the server).
+    `authenticated` says that the server proved it knows the role's password (SCRAM's signature of the server); `let_in`
+    that it let the role in by its password and proved nothing itself, which counts on this host's own loopback (MD5).
     """
 
     phase: str
@@ -64,6 +65,7 @@ class Observation:
     role: str = ""  # primary or replica, as the server itself says
     error_code: str = ""
     authenticated: bool = False
+    let_in: bool = False
     detail: str = ""
 
 
@@ -267,7 +269,7 @@ def _postgresql(endpoint: Endpoint, candidate: Candidate, seen: Observation) -> 
             f"{candidate} is PostgreSQL and refuses {who} ({seen.error_code}{_detail(seen)}): {meaning}",
         )
     named = endpoint.tls and bool(endpoint.server_name)
-    if not named and not seen.authenticated:
+    if not (named or seen.authenticated or seen.let_in):
         return Verdict.REACHABLE, (
             f"{candidate} is PostgreSQL; whose is not known: give server_name with tls, or user and password"
         )
@@ -275,9 +277,13 @@ def _postgresql(endpoint: Endpoint, candidate: Candidate, seen: Observation) -> 
         return Verdict.REACHABLE, (
             f"{candidate} is PostgreSQL, and does not say whether it is a {endpoint.role}{_detail(seen)}; give user and password"
         )
-    who = f"that it is {endpoint.server_name}" if named else f"that it knows {endpoint.user}"
+    who = (
+        f"proves that it is {endpoint.server_name}" if named
+        else f"proves that it knows {endpoint.user}" if seen.authenticated
+        else f"is on this host itself, lets {endpoint.user} in by password"
+    )  # fmt: skip
     role = f", and is the {seen.role}" if seen.role == "primary" else f", and is a {seen.role}" if seen.role else ""
-    return Verdict.PROVEN, f"{candidate} proves {who}{role}"
+    return Verdict.PROVEN, f"{candidate} {who}{role}"
 
 
 def _detail(seen: Observation) -> str:

@@ -39,6 +39,7 @@ class Findings:
     role: str = ""
     error_code: str = ""
     authenticated: bool = False
+    let_in: bool = False
     detail: str = ""
 
 

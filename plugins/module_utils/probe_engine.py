@@ -91,7 +91,7 @@ def start_talk(probe: Probe, findings: Findings) -> Talk[bytes]:
     if endpoint.probe == "tls":
         return talk_tls(endpoint.ca_file, endpoint.server_name, findings)
     if endpoint.probe == "postgresql":
-        return talk_postgresql(endpoint, findings)
+        return talk_postgresql(endpoint, findings, on_loopback=probe.candidate.ip.is_loopback)
     return _talk_http(endpoint, probe.candidate, findings)
 
 

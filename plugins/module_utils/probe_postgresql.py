@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import struct
 from collections.abc import Callable, Mapping
@@ -59,8 +60,12 @@ class Server:
                 return kind, body
 
 
-def talk_postgresql(endpoint: Endpoint, findings: Findings) -> Talk[bytes]:
-    """Ask for TLS, log in where there is somebody to log in as, and ask for the role."""
+def talk_postgresql(endpoint: Endpoint, findings: Findings, *, on_loopback: bool = False) -> Talk[bytes]:
+    """Ask for TLS, log in where there is somebody to log in as, and ask for the role.
+
+    MD5 is answered on this host's loopback alone, as a pooler asks for it: what answers there is on this host, and no
+    other hears it. Behind TLS is a server, which may be anywhere and speaks SCRAM.
+    """
     say: Callable[[bytes], Talk[bytes]] = say_plainly
     farewell: Callable[[bytes], bytes] = bytes
     if endpoint.tls or not endpoint.user:
@@ -80,19 +85,20 @@ def talk_postgresql(endpoint: Endpoint, findings: Findings) -> Talk[bytes]:
         findings.phase = Phase.DONE
         return farewell(b"")
     server = Server(Inbox(say), findings)
-    yield from _log_in(server, endpoint)
+    yield from _log_in(server, endpoint, by_md5=on_loopback and not endpoint.tls)
     findings.role = yield from _ask_role(server)
     findings.phase = Phase.DONE
     return farewell(TERMINATE)
 
 
-def _log_in(server: Server, endpoint: Endpoint) -> Talk[None]:
+def _log_in(server: Server, endpoint: Endpoint, *, by_md5: bool) -> Talk[None]:
     outgoing = startup({
         "user": endpoint.user,
         "database": endpoint.database or endpoint.user,
         "application_name": "nectar",
     })  # fmt: skip
     scram: Scram | None = None
+    challenged = False
     while True:
         kind, body = yield from server.ask(outgoing)
         outgoing = b""
@@ -111,11 +117,16 @@ def _log_in(server: Server, endpoint: Endpoint) -> Talk[None]:
             elif method == SASL_FINAL and scram:
                 scram.verify(data)
                 server.findings.authenticated = True
+            elif method == MD5 and by_md5 and not (scram or challenged):
+                outgoing = message(b"p", md5_answer(endpoint.user, _password(endpoint), data))
+                challenged = True
             elif method != AUTHENTICATED:
                 name = METHODS.get(method, f"authentication method {method}")
                 raise Ended("EPROTO", f"it asks for {name}, where only {MECHANISM} is spoken")
             elif scram and not server.findings.authenticated:
                 raise ScramError("it lets us in without having proven that it knows the password's verifier")
+            else:
+                server.findings.let_in = challenged
         except ScramError as error:
             raise Ended("EPROTO", str(error)) from error
 
@@ -124,6 +135,12 @@ def _password(endpoint: Endpoint) -> str:
     if not endpoint.password:
         raise Ended("EPROTO", f"it asks for the password of {endpoint.user}, and none is given")
     return endpoint.password
+
+
+def md5_answer(user: str, password: str, salt: bytes) -> bytes:
+    """What MD5 wants to hear; it proves the client to the server, and nothing of the server."""
+    inner = hashlib.md5((password + user).encode(), usedforsecurity=False).hexdigest()
+    return f"md5{hashlib.md5(inner.encode() + salt, usedforsecurity=False).hexdigest()}".encode() + b"\0"
 
 
 def _ask_role(server: Server) -> Talk[str]:

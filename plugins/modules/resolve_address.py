@@ -112,7 +112,7 @@ options:
         description: The key to log in with over SSH. Left out, those that C(ssh) finds for itself.
         type: path
       password:
-        description: The PostgreSQL role's password; SCRAM-SHA-256 never sends it, and proves that the server knows it too.
+        description: The PostgreSQL role's password; SCRAM-SHA-256 never sends it, and proves that the server knows it too. MD5 is answered on loopback alone.
         type: str
       database:
         description: The PostgreSQL database. Left out, it is named as O(endpoints[].user) is.
@@ -283,7 +283,7 @@ endpoints:
           description:
             - What was seen, as far as it was. C(phase) in which the probe ended, C(error) by its errno, C(timed_out), C(heard) (the service said
               something), C(local) (the address that this host used), C(status), C(identity), C(certificate) with C(subject), C(issuer), C(names)
-              and C(not_after), C(tls_error), C(host_key), C(fingerprint), C(role), C(error_code) (PostgreSQL's), C(authenticated), C(detail).
+              and C(not_after), C(tls_error), C(host_key), C(fingerprint), C(role), C(error_code) (PostgreSQL's), C(authenticated), C(let_in), C(detail).
           type: dict
           sample: {phase: connect, error: ECONNREFUSED}
     lookups:

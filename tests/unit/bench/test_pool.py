@@ -75,7 +75,7 @@ def test_the_pooler_is_set_as_its_role_sets_it() -> None:
     given = pool.variables("a password")
     lines = pool.render("pgbouncer.ini.j2", given).splitlines()
     assert f"shop = host={pool.SERVER} port=5432 dbname=shop pool_size=4 max_db_connections=4" in lines
-    assert {"pool_mode = transaction", "auth_type = scram-sha-256", "server_tls_sslmode = verify-full"} <= set(lines)
+    assert {"pool_mode = transaction", "auth_type = md5", "server_tls_sslmode = verify-full"} <= set(lines)
     assert "max_prepared_statements = 200" in lines
     assert pool.render("userlist.txt.j2", given) == '"shop" "a password"\n'
 

@@ -115,6 +115,7 @@ CASES: dict[str, tuple[str, Observation, str, str]] = {
     "an unknown error": ("primary", seen("answer", error_code="XX000"), "reachable", "see PostgreSQL's log"),
     "an error, then closed": ("primary", seen("answer", "EOF", heard=True, error_code="28P01"), "reachable", "28P01"),
     "a pooler that knows the password": ("pooler", seen("done", authenticated=True), "proven", "that it knows alice"),
+    "a pooler that checks the password": ("pooler", seen("done", role="primary", let_in=True), "proven", "lets alice in by password, and is the primary"),
     "a pooler that asks for none": ("pooler", seen("done"), "reachable", "whose is not known"),
     "a server without a name to compare": ("database, no name", seen("done"), "reachable", "give server_name with tls"),
 }  # fmt: skip

@@ -21,6 +21,7 @@ LOOPBACK = "127.0.0.1"
 QUICK = Settings(timeout=0.6, attempts=3)
 # Where nothing is waited for in vain, a loaded machine gets its time.
 PATIENT = Settings(timeout=20.0)
+HASH = b"md5986e2194384c07f4fd1df4b1351b3e68"
 ALICE = json.dumps({"deployment": "alice", "slot": "blue"}).encode()
 
 
@@ -193,6 +194,37 @@ def test_postgresql_proves_itself_by_its_certificate(servers: Any, authority: An
     seen = probe(wanted, servers.start(serve))
     assert (seen.phase, seen.certificate["names"]) == (Phase.DONE, ["db.test"])
     assert verdict(wanted, seen) == Verdict.PROVEN
+
+
+def ask_for_md5(connection: socket.socket) -> None:
+    """Be a pooler that lets alice in by md5(md5("secretalice") + "salt"), and is the primary."""
+    connection.recv(1024)
+    connection.sendall(b"R\0\0\0\x0c\0\0\0\5salt")
+    if HASH in connection.recv(1024):
+        connection.sendall(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\5I")
+        connection.recv(1024)
+        connection.sendall(b"D\0\0\0\x0b\0\1\0\0\0\1fZ\0\0\0\5I")
+        connection.recv(1)
+
+
+def test_a_pooler_on_this_host_may_ask_for_md5(servers: Any) -> None:
+    wanted = endpoint("postgresql", tls=False, user="alice", password="secret", role="primary")
+    seen = probe(wanted, servers.start(ask_for_md5))
+    assert (seen.phase, seen.role, seen.let_in, seen.authenticated) == (Phase.DONE, "primary", True, False)
+    assert verdict(wanted, seen) == Verdict.PROVEN
+
+
+def test_a_server_behind_tls_may_not_ask_for_md5(servers: Any, authority: Any) -> None:
+    context = authority.context("db.test")
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(8)
+        connection.sendall(b"S")
+        ask_for_md5(context.wrap_socket(connection, server_side=True))
+
+    more = {"server_name": "db.test", "ca_file": str(authority.file), "user": "alice", "password": "secret"}
+    seen = probe(endpoint("postgresql", **more), servers.start(serve))
+    assert (seen.error, seen.let_in) == ("EPROTO", False)
 
 
 def test_octets_before_tls_are_refused(servers: Any) -> None:

@@ -65,11 +65,15 @@ class Verifier:
 
 
 def play(
-    endpoint: Endpoint, answers: Iterable[bytes | Callable[[bytes], bytes]], piece: int = 65_536
+    endpoint: Endpoint,
+    answers: Iterable[bytes | Callable[[bytes], bytes]],
+    piece: int = 65_536,
+    *,
+    on_loopback: bool = False,
 ) -> tuple[Findings, list[bytes], str]:
     """Let a server answer in pieces of a size; what was found, what was said, and how it ended."""
     findings, said = Findings(), []
-    talk = talk_postgresql(endpoint, findings)
+    talk = talk_postgresql(endpoint, findings, on_loopback=on_loopback)
     try:
         outgoing = next(talk)
         for answer in answers:
@@ -112,6 +116,32 @@ def test_what_is_not_answered_by_a_query_is_taken_from_the_login() -> None:
     welcome = authentication(0) + parameter("in_hot_standby", "on") + READY
     findings, _said, _ended = play(ALICE, [welcome, DONE + READY])
     assert (findings.role, findings.authenticated) == ("replica", False)
+
+
+def test_md5_is_answered_on_loopback_and_proves_that_we_are_let_in() -> None:
+    welcome = authentication(0) + parameter("in_hot_standby", "off") + READY
+    answers = [authentication(5, b"salt"), welcome, message(b"T", b"\0\1") + ROW["f"] + DONE + READY]
+    findings, said, ended = play(ALICE, answers, on_loopback=True)
+    assert (findings.phase, findings.role, ended) == (Phase.DONE, "primary", "")
+    assert (findings.let_in, findings.authenticated) == (True, False)
+    # As PostgreSQL reckons it: md5(md5(password || user) || salt).
+    assert said[1] == message(b"p", b"md5986e2194384c07f4fd1df4b1351b3e68\0")
+    assert not any(b"secret" in octets for octets in said)
+
+
+@pytest.mark.parametrize(
+    ("answers", "detail"),
+    [
+        pytest.param([authentication(0) + READY, ROW["f"] + READY], "", id="asks for nothing"),
+        pytest.param([SASL, authentication(5, b"salt")], "EPROTO", id="MD5 after SCRAM has begun"),
+        pytest.param([authentication(5, b"salt"), authentication(5, b"tlas")], "EPROTO", id="MD5 twice"),
+        pytest.param([authentication(3)], "EPROTO", id="asks for the password itself"),
+        pytest.param([authentication(5, b"salt"), error("28P01", "wrong")], "", id="the password is wrong"),
+    ],
+)
+def test_on_loopback_nobody_is_believed_for_less_than_a_checked_password(answers: list[bytes], detail: str) -> None:
+    findings, _said, ended = play(ALICE, answers, on_loopback=True)
+    assert (ended, findings.let_in, findings.authenticated) == (detail, False, False)
 
 
 @pytest.mark.parametrize(
