@@ -41,6 +41,8 @@ class TableColumn:
     # Values that split the rows into parts of equal size, as text, and the type that they are of.
     bounds: tuple[str, ...] = ()
     type: str = ""
+    # How far its values follow the order of the rows, as in pg_stats.
+    correlation: float = 0
 
 
 @dataclass(frozen=True)

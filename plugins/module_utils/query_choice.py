@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.nectar.backend.plugins.module_utils.index_candidates import Table
 from ansible_collections.nectar.backend.plugins.module_utils.index_definitions import Index
 from ansible_collections.nectar.backend.plugins.module_utils.query_expressions import EQUAL, RANGE, first_word
 from ansible_collections.nectar.backend.plugins.module_utils.query_facts import Statement
 from ansible_collections.nectar.backend.plugins.module_utils.query_plans import Plan
+from ansible_collections.nectar.backend.plugins.module_utils.write_costs import LEAST_SECONDS, Cost
 
 EXPLAINED = frozenset({"SELECT", "WITH", "UPDATE", "DELETE", "INSERT", "VALUES", "TABLE", "MERGE"})
 # A plan counts as better when it costs at most so much of the former one, and a further index when it saves as much again.
@@ -20,8 +21,6 @@ LEAST_SAVING = 0.5
 AS_GOOD, AS_GOOD_SHARE = 1.3, 0.0005
 # An index is spare where its statements lose no more than this share of their former cost without it.
 SPARE_SHARE = 0.001
-# Milliseconds that one more index costs a row that is written, its share of the log included; an assumption, rather high.
-WRITE_MS = 0.02
 # What a statement must save for each millisecond of writes.
 LEAST_RETURN = 3.0
 HOUR_MS = 3_600_000.0
@@ -29,11 +28,13 @@ HOUR_MS = 3_600_000.0
 
 @dataclass(frozen=True)
 class Limits:
-    """Which statements are looked at: so many, each of this mean in milliseconds at least."""
+    """Which statements are looked at: so many, each of this mean in milliseconds at least; and what may be advised."""
 
     most: int = 100
     mean: float = 1.0
     calls: int = 2
+    # The share of all writes that the advised indexes may cost together.
+    write_loss: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Proposal:
     refusal: str = ""
     table_size: int = 0
     replaces: tuple[str, ...] = field(default=())
+    # It pays, and is left out for what all together would cost writes.
+    is_beyond_limit: bool = False
 
 
 def explained(statements: Iterable[Statement]) -> list[Statement]:
@@ -129,27 +132,25 @@ def weigh(
     size: int,
     gains: Sequence[Gain],
     lacking: Mapping[str, float],
-    table: Table | None,
     counted: float,
-    tables_counted: float,
+    writes: float,
+    table_size: int = 0,
 ) -> Proposal:
-    """What an index saves against what it costs each hour, from what has been counted.
+    """What an index saves against what it adds to writes each hour, from what has been counted.
 
     `lacking` are the costs of the statements that use it if it alone weren't there: what another index does as well isn't
     this one's merit.
     """
     using = tuple(sorted((gain for gain in gains if index in gain.used), key=lambda gain: -gain.statement.total))
-    hours, written_hours = max(counted, 60.0) / 3600, max(tables_counted, 60.0) / 3600
     saved = (
         sum(
             gain.statement.total * max(0.0, lacking.get(gain.statement.id, gain.before) - gain.after) / gain.before
             for gain in using
             if gain.before > 0
         )
-        / hours
+        * 3600
+        / max(counted, LEAST_SECONDS)
     )
-    rows = (table.inserts + max(0, table.updates - table.hot_updates)) if table else 0
-    writes = rows * WRITE_MS / written_hours
     refusal = ""
     if not using:
         refusal = "no plan uses it once the other indexes are there"
@@ -159,7 +160,7 @@ def weigh(
         refusal = "the other indexes serve its statements nearly as well"
     elif saved < LEAST_RETURN * writes:
         refusal = f"it saves {saved / 1000:.2g} s an hour, and writes cost about {writes / 1000:.2g} s of it"
-    return Proposal(index, size, using, saved, writes, refusal, table.size if table else 0)
+    return Proposal(index, size, using, saved, writes, refusal, table_size)
 
 
 def is_spare(gain: Gain, lacking: Mapping[str, float]) -> bool:
@@ -171,6 +172,25 @@ def weakest(proposals: Iterable[Proposal]) -> Proposal | None:
     """Of those that don't pay, the one to leave out first: the others may serve what it did, and pay then."""
     refused = [proposal for proposal in proposals if proposal.refusal]
     return min(refused, key=lambda p: (p.saved - p.writes, -p.size, p.index)) if refused else None
+
+
+def least_worth(proposals: Sequence[Proposal], cost: Cost, most: float) -> Proposal | None:
+    """Where all together cost writes too much, the one that saves least for what it costs them; it says so."""
+    costly = [proposal for proposal in proposals if proposal.writes > 0]
+    if cost.loss <= most or not costly:
+        return None
+    found = min(costly, key=lambda p: (worth(p), -p.size, p.index))
+    return replace(
+        found,
+        refusal=f"over the limit of writes: with it they would lose {100 * cost.loss:.1f} %, of {100 * most:g} % that they may, and "
+        f"for each second of writes it saves {worth(found):.2g} s, the others more",
+        is_beyond_limit=True,
+    )
+
+
+def worth(proposal: Proposal) -> float:
+    """What is saved for each unit of writes."""
+    return proposal.saved / proposal.writes if proposal.writes > 0 else math.inf
 
 
 def accepted(proposals: Iterable[Proposal]) -> list[Proposal]:

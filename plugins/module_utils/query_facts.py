@@ -67,6 +67,10 @@ class Facts:
     sequences: tuple[SequenceFact, ...]
     counted: float
     hypopg_schema: str
+    # Transactions that were committed since, seconds between checkpoints, and whether pages go to the log whole.
+    commits: int = 0
+    checkpoint: float = 300.0
+    images: bool = True
 
 
 def literal(text: str) -> str:
@@ -135,6 +139,9 @@ FACTS_QUERY = f"""
 SELECT json_build_object(
   'counted', (SELECT extract(epoch FROM now() - coalesce(stats_reset, pg_catalog.pg_postmaster_start_time()))
     FROM pg_catalog.pg_stat_database WHERE datname = current_database()),
+  'commits', (SELECT xact_commit FROM pg_catalog.pg_stat_database WHERE datname = current_database()),
+  'checkpoint', (SELECT setting::int FROM pg_catalog.pg_settings WHERE name = 'checkpoint_timeout'),
+  'images', current_setting('full_page_writes')::bool,
   'hypopg', (SELECT nspname FROM pg_catalog.pg_extension JOIN pg_catalog.pg_namespace n ON n.oid = extnamespace WHERE extname = 'hypopg'),
   'indexes', ({CATALOGUE_QUERY}),
   'tables', (SELECT coalesce(json_agg(json_build_object(
@@ -143,7 +150,7 @@ SELECT json_build_object(
       'dead', s.n_dead_tup, 'modified', s.n_mod_since_analyze,
       'columns', (SELECT coalesce(json_agg(json_build_object(
           'name', a.attname, 'type', pg_catalog.format_type(a.atttypid, NULL), 'width', coalesce(p.avg_width, 8),
-          'distinct', coalesce(p.n_distinct, 0), 'nulls', coalesce(p.null_frac, 0), 'seen', p.attname IS NOT NULL,
+          'distinct', coalesce(p.n_distinct, 0), 'correlation', coalesce(p.correlation, 0), 'nulls', coalesce(p.null_frac, 0), 'seen', p.attname IS NOT NULL,
           'bounds', CASE WHEN t.typcategory IN ('N', 'D') THEN p.histogram_bounds::text::text[] END)), '[]')
         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
         LEFT JOIN pg_catalog.pg_stats p ON p.schemaname = n.nspname AND p.tablename = c.relname AND p.attname = a.attname
@@ -179,13 +186,22 @@ def read_facts(reply: Mapping[str, Any]) -> Facts:
         tuple(sequences),
         float(reply["counted"] or 0),
         reply["hypopg"] or "",
+        int(reply["commits"] or 0),
+        float(reply["checkpoint"]),
+        bool(reply["images"]),
     )
 
 
 def _table(row: Mapping[str, Any]) -> Table:
     columns = {
         c["name"]: TableColumn(
-            c["name"], int(c["width"]), float(c["distinct"]), float(c["nulls"]), tuple(c["bounds"] or ()), c["type"]
+            c["name"],
+            int(c["width"]),
+            float(c["distinct"]),
+            float(c["nulls"]),
+            tuple(c["bounds"] or ()),
+            c["type"],
+            float(c["correlation"]),
         )
         for c in row["columns"]
     }

@@ -27,6 +27,10 @@ UNUSED_LEAST, UNUSED_DAYS = 1024 * 1024, 7
 MEBIBYTE = 1024 * 1024
 
 
+# Kinds of hints about indexes that could go, which would give something back to writes.
+TO_SPARE = ("duplicate index", "unused index", "invalid index")
+
+
 @dataclass(frozen=True)
 class Hint:
     """A piece of advice: what about, why, and what to do."""

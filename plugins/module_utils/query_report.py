@@ -31,6 +31,10 @@ def advice_data(advice: Advice) -> dict[str, Any]:
             }
             for statement in advice.looked_at
         ],
+        "write_loss": round(advice.cost.loss, 4),
+        "write_loss_by_table": {key: round(cost.loss, 4) for key, cost in sorted(advice.table_costs.items())},
+        "to_spare": list(advice.to_spare),
+        "given_back": round(advice.given_back, 4),
         "entries": [proposal.index.entry() for proposal in advice.proposals],
     }
 
@@ -86,6 +90,8 @@ def advice_lines(name: str, advice: Advice) -> list[str]:
     ]
     for proposal in advice.proposals:
         lines += proposal_lines(proposal)
+    if advice.table_costs:
+        lines.append(writes_line(advice))
     for proposal in advice.refused:
         lines.append(f"not advised: {proposal.index.says()}: {proposal.refusal}")
     lines += [f"{hint.kind}: {hint.subject}: {hint.says}" for hint in advice.hints]
@@ -95,6 +101,21 @@ def advice_lines(name: str, advice: Advice) -> list[str]:
         lines.append("    indexes:")
         lines += [f"      {entry_yaml(proposal.index.entry())}" for proposal in advice.proposals]
     return lines
+
+
+def writes_line(advice: Advice) -> str:
+    """What all advised indexes together cost writes."""
+    by_table = sorted(advice.table_costs.items(), key=lambda item: (-item[1].loss, item[0]))
+    each = ", ".join(f"{key.removeprefix('public.')} {100 * cost.loss:.1f} %" for key, cost in by_table)
+    back = (
+        f"; dropping {', '.join(advice.to_spare)} would give back about {100 * advice.given_back:.1f} %"
+        if advice.given_back >= 0.001
+        else ""
+    )
+    return (
+        f"writes: all of these together cost about {100 * advice.cost.loss:.1f} % of what is written a second, of "
+        f"{100 * advice.write_loss:g} % that they may ({each}){back}"
+    )
 
 
 def text_of(advice: Advice, key: str) -> str:

@@ -15,17 +15,20 @@ from ansible_collections.nectar.backend.plugins.module_utils.query_choice import
     Trial,
     accepted,
     explained,
+    least_worth,
     pick,
     slow,
     typical_values,
     weakest,
     weigh,
     without,
+    worth,
 )
 from ansible_collections.nectar.backend.plugins.module_utils.query_expressions import explainable
 from ansible_collections.nectar.backend.plugins.module_utils.query_facts import Facts, Outcome, Statement, Task
-from ansible_collections.nectar.backend.plugins.module_utils.query_hints import Hint, hints_of
+from ansible_collections.nectar.backend.plugins.module_utils.query_hints import TO_SPARE, Hint, hints_of
 from ansible_collections.nectar.backend.plugins.module_utils.query_plans import Plan, PlanError, read_plan
+from ansible_collections.nectar.backend.plugins.module_utils.write_costs import Cost, Writes, read_writes
 
 Ask = Callable[[Sequence[Task]], Sequence[Outcome]]
 # A statement may need an index on each of its tables.
@@ -43,6 +46,23 @@ class Advice:
     looked_at: tuple[Statement, ...]
     unexplained: Mapping[str, str]
     counted: float
+    # What the advised indexes cost writes, on all tables and on each, and what they may cost.
+    cost: Cost
+    table_costs: Mapping[str, Cost]
+    write_loss: float
+    # Indexes that could go by the hints or once the advised ones are there, and the share of writes that would come back.
+    to_spare: tuple[str, ...]
+    given_back: float
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A set of indexes, weighed: what speaks for each, what statements gain, and what writes lose."""
+
+    proposals: tuple[Proposal, ...]
+    gains: tuple[Gain, ...]
+    cost: Cost
+    table_costs: Mapping[str, Cost]
 
 
 @dataclass
@@ -126,19 +146,26 @@ class Search:
                     self.chosen[name] = best
                     open_ones.append(name)
 
-    def settle(self, statements: Sequence[Statement], counted: float) -> tuple[list[Proposal], list[Gain]]:
-        """All chosen indexes at once; the weakest leaves until all that stay pay for themselves."""
+    def settle(self, statements: Sequence[Statement], counted: float, writes: Writes, most: float) -> Settled:
+        """All chosen indexes at once; the weakest leaves until all that stay pay, and together cost writes no more than they may."""
         together = tuple(merge(index for trial in self.chosen.values() for index in trial.used))
         known = [s for s in statements if s.id in self.plans]
         refused: list[Proposal] = []
         while True:
-            gains, sizes = self.gains(known, together)
-            proposals = self.weigh_all(together, gains, sizes, counted)
-            leaving = weakest(proposals)
+            settled = self.weigh_all(together, known, counted, writes)
+            leaving = weakest(settled.proposals) or least_worth(settled.proposals, settled.cost, most)
             if leaving is None:
-                return [replace_spared(proposal, self.facts) for proposal in proposals] + refused, gains
+                break
             refused.append(leaving)
             together = tuple(without(together, [leaving.index]))
+        # What left early may fit beside what is left.
+        for proposal in sorted((p for p in refused if p.is_beyond_limit), key=lambda p: (-worth(p), p.index)):
+            fuller = self.weigh_all((*together, proposal.index), known, counted, writes)
+            if fuller.cost.loss <= most and weakest(fuller.proposals) is None:
+                together, settled = (*together, proposal.index), fuller
+        refused = [p for p in refused if p.index not in together]
+        kept = [replace_spared(proposal, self.facts) for proposal in settled.proposals]
+        return replace(settled, proposals=(*kept, *refused))
 
     def gains(self, known: Sequence[Statement], together: tuple[Index, ...]) -> tuple[list[Gain], dict[Index, int]]:
         """Each statement's cost with the indexes, and their sizes."""
@@ -151,27 +178,30 @@ class Search:
         return gains, sizes
 
     def weigh_all(
-        self, together: Sequence[Index], gains: Sequence[Gain], sizes: Mapping[Index, int], counted: float
-    ) -> list[Proposal]:
-        """Weigh each index by what its statements would cost without it alone."""
+        self, together: Sequence[Index], known: Sequence[Statement], counted: float, writes: Writes
+    ) -> Settled:
+        """Weigh each index by what its statements, and writes, would cost without it alone."""
+        gains, sizes = self.gains(known, tuple(together))
+        cost = writes.cost(together, sizes)
         asked = [(index, gain) for index in together for gain in gains if index in gain.used]
         trials = self.trials([(gain.statement.id, tuple(without(together, [index]))) for index, gain in asked])
         lacking: dict[Index, dict[str, float]] = {index: {} for index in together}
         for (index, gain), trial in zip(asked, trials, strict=True):
             if trial is not None:
                 lacking[index][gain.statement.id] = trial.plan.cost
-        return [
+        proposals = [
             weigh(
                 index,
                 sizes.get(index, 0),
                 gains,
                 lacking[index],
-                self.facts.tables.get(f"{index.schema}.{index.table}"),
                 counted,
-                self.facts.counted,
+                cost.added - writes.cost(without(together, [index]), sizes).added,
+                self.facts.tables[f"{index.schema}.{index.table}"].size,
             )
             for index in together
         ]
+        return Settled(tuple(proposals), tuple(gains), cost, writes.by_table(together, sizes))
 
 
 def replace_spared(proposal: Proposal, facts: Facts) -> Proposal:
@@ -191,13 +221,23 @@ def advise(statements: Sequence[Statement], counted: float, facts: Facts, limits
     search = Search(ask, facts)
     search.explain(known)
     search.choose(looked_at)
-    proposals, gains = search.settle(known, counted)
+    writes = read_writes(statements, counted, facts)
+    settled = search.settle(known, counted, writes, limits.write_loss)
+    proposals = accepted(settled.proposals)
+    hints = hints_of(known, search.plans, facts, limits.mean)
+    replaced = [name for proposal in proposals for name in proposal.replaces]
+    to_spare = sorted({*replaced, *(hint.subject for hint in hints if hint.kind in TO_SPARE)})
     return Advice(
-        tuple(accepted(proposals)),
-        tuple(sorted((p for p in proposals if p.refusal), key=lambda p: p.index)),
-        tuple(gain for gain in gains if gain.used),
-        tuple(hints_of(known, search.plans, facts, limits.mean)),
+        tuple(proposals),
+        tuple(sorted((p for p in settled.proposals if p.refusal), key=lambda p: p.index)),
+        tuple(gain for gain in settled.gains if gain.used),
+        tuple(hints),
         tuple(looked_at),
         {s.id: search.errors[s.id] for s in looked_at if s.id in search.errors},
         counted,
+        settled.cost,
+        {key: cost for key, cost in settled.table_costs.items() if cost.added > 0},
+        limits.write_loss,
+        tuple(to_spare),
+        writes.given_back(to_spare),
     )

@@ -12,6 +12,7 @@ description:
   - Reads from C(pg_stat_statements) which statements take most time, explains them without their values (C(EXPLAIN (GENERIC_PLAN)),
     PostgreSQL 16 or later), derives indexes from their plans, and tries each with HypoPG. Nothing is built and nothing stays.
   - An index is advised where it halves a plan's cost at least, and saves three times what it costs in writes, by what has been counted.
+  - All advised indexes together slow writes by O(write_loss_max) at most; those that save least for what they cost writes are left out.
   - Further hints are about statements that run too often, OFFSET, patterns, statistics, bloat, sequences, and indexes to spare.
   - Runs C(psql) on the primary as O(login_user). Statements are explained with the rights of the database's owner alone.
 extends_documentation_fragment:
@@ -33,6 +34,10 @@ options:
     description: Milliseconds that a statement takes in the mean before it counts as slow.
     type: float
     default: 1.0
+  write_loss_max:
+    description: The share of the database's writes a second that all advised indexes may cost together, by an estimate.
+    type: float
+    default: 0.05
 author: Nectar Backend maintainers (@nectar)
 attributes:
   check_mode:
@@ -65,6 +70,8 @@ advice:
   description:
     - The advice for a script. C(indexes) hold the registry's C(entry), C(sql), sizes, and by query the cost before and after.
     - C(refused) are indexes that don't pay, C(hints) what is no index, C(slow) the statements that were looked at.
+    - C(write_loss) is the share of writes that the advised indexes cost together, C(write_loss_by_table) that of each table's.
+    - C(to_spare) are indexes that could go, C(given_back) the share of writes that this would give back; nothing is dropped.
     - C(entries) are the advised indexes as the registry declares them.
   type: dict
   returned: success
@@ -88,6 +95,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str", "default": ""},
     "most": {"type": "int", "default": 100},
     "mean": {"type": "float", "default": 1.0},
+    "write_loss_max": {"type": "float", "default": 0.05},
     **PSQL_ARGUMENTS,
 }
 
@@ -118,7 +126,15 @@ def advise_on(module: AnsibleModule, database: str) -> Advice:
         out = run_psql(module, query_facts.session(owner, facts.hypopg_schema, tasks), database)
         return [query_facts.read_outcome(json.loads(line)) for line in out.splitlines() if line]
 
-    return advise(statements, seconds, facts, Limits(module.params["most"], module.params["mean"]), ask)
+    limits = Limits(module.params["most"], module.params["mean"], write_loss=in_range(module.params["write_loss_max"]))
+    return advise(statements, seconds, facts, limits, ask)
+
+
+def in_range(share: float) -> float:
+    """A share between 0 and 1, or an error."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"write_loss_max is {share:g}, expected a share from 0 to 1; 0.05 lets writes lose 5 %")
+    return share
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.nectar.backend.plugins.module_utils import tuning_trial
 
 from bench.harness import BenchError, Run, Sample
 from bench.load import ADDRESS, PORT, fill
@@ -180,11 +181,17 @@ def test_queries_are_twenty_slow_and_thirty_innocent_each_by_its_own_name() -> N
 def test_a_repair_a_loss_and_the_writes_are_told_apart() -> None:
     told: list[str] = []
     gains = {"found": 2000.0, "hardly": 3.0, "well": 1000.0}
-    figures = queries.figures(gains, {"same": 1.0, "worse": 1.06}, [0.9, 0.97, 0.96], 12.0, 2, Run(told.append, 1))
+    tight = queries.Point(0.04, 2, gains, [0.9, 0.97, 0.96], [0.9], 1.2)
+    free = queries.Point(0.3, 5, gains | {"hardly": 20.0}, [0.7], [0.6], 4.0)
+    innocent = {name: tuning_trial.Estimate(ratio, None, None) for name, ratio in (("same", 1.0), ("worse", 1.06))}
+    figures = queries.figures({0.05: tight, 1.0: free}, innocent, 12.0, Run(told.append, 1))
     assert {item.figure: (item.value, item.meets_goal) for item in figures if item.goal is not None} == {
         "slow queries of 3 repaired (10x and more)": (2, False),
         "median gain, of the repaired": (1500, True),
         "innocent queries of 2 slower by over 5 %": (1, False),
-        "writes per second, times the twin's": (0.96, True),
+        "writes per second, times the twin's (too few rounds for an interval)": (0.96, True),
     }
-    assert told[0] == "  innocent: worse: 1.060 times the twin's mean"
+    curve = {item.figure: item.value for item in figures}
+    assert curve["writes may lose 100%: repaired, with 5 indexes"] == 3
+    assert curve["writes may lose 100%: writes per second, times the twin's (too few rounds for an interval)"] == 0.7
+    assert told[0] == "  innocent: worse: 1.060 (too few pairs for an interval) times the twin's mean"

@@ -14,6 +14,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.query_choice import
     Proposal,
     Trial,
     accepted,
+    least_worth,
     pick,
     slow,
     typical_values,
@@ -23,6 +24,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.query_choice import
 from ansible_collections.nectar.backend.plugins.module_utils.query_expressions import Column, Condition
 from ansible_collections.nectar.backend.plugins.module_utils.query_facts import Statement
 from ansible_collections.nectar.backend.plugins.module_utils.query_plans import Plan, Scan
+from ansible_collections.nectar.backend.plugins.module_utils.write_costs import Cost
 
 A, B = Index("public", "t", ("a",)), Index("public", "t", ("a",), ("b",))
 HOUR = 3600.0
@@ -93,38 +95,51 @@ def gain(after: float, *used: Index, before: float = 1000, total: float = 50_000
 
 
 @pytest.mark.parametrize(
-    ("gains", "lacking", "table", "refusal"),
+    ("gains", "lacking", "writes", "refusal"),
     [
-        pytest.param([gain(1, A)], {"1": 1000}, Table("public", "t"), "", id="pays"),
-        pytest.param([gain(1, B)], {}, Table("public", "t"), "no plan uses it", id="not used"),
-        pytest.param([gain(700, A)], {"1": 1000}, Table("public", "t"), "saves at most 30 %", id="saves little"),
-        pytest.param([gain(1, A)], {"1": 1.5}, Table("public", "t"), "serve its statements nearly as well", id="spare"),
-        pytest.param(
-            [gain(1, A)],
-            {"1": 1000},
-            Table("public", "t", inserts=10**6),
-            "writes cost about 20 s",
-            id="costs more in writes",
-        ),
-        pytest.param(
-            [gain(1, A)],
-            {"1": 1000},
-            Table("public", "t", updates=10**6, hot_updates=10**6),
-            "",
-            id="updates that reach no index",
-        ),
+        pytest.param([gain(1, A)], {"1": 1000}, 0, "", id="pays"),
+        pytest.param([gain(1, B)], {}, 0, "no plan uses it", id="not used"),
+        pytest.param([gain(700, A)], {"1": 1000}, 0, "saves at most 30 %", id="saves little"),
+        pytest.param([gain(1, A)], {"1": 1.5}, 0, "serve its statements nearly as well", id="spare"),
+        pytest.param([gain(1, A)], {"1": 1000}, 20_000, "writes cost about 20 s", id="costs more in writes"),
+        pytest.param([gain(1, A)], {"1": 1000}, 16_000, "", id="saves three times what it costs in writes"),
     ],
 )
-def test_what_pays(gains: list[Gain], lacking: dict[str, float], table: Table, refusal: str) -> None:
-    found = weigh(A, 10, gains, lacking, table, HOUR, HOUR)
+def test_what_pays(gains: list[Gain], lacking: dict[str, float], writes: float, refusal: str) -> None:
+    found = weigh(A, 10, gains, lacking, HOUR, writes)
     assert refusal in found.refusal
     assert bool(found.refusal) == bool(refusal)
 
 
 def test_only_what_the_others_dont_do_is_its_merit() -> None:
-    alone = weigh(A, 10, [gain(0, A)], {"1": 1000}, None, HOUR, HOUR)
-    beside = weigh(A, 10, [gain(0, A)], {"1": 100}, None, HOUR, HOUR)
+    alone = weigh(A, 10, [gain(0, A)], {"1": 1000}, HOUR, 0)
+    beside = weigh(A, 10, [gain(0, A)], {"1": 100}, HOUR, 0)
     assert (alone.saved, beside.saved) == (50_000, 5_000)
+
+
+@pytest.mark.parametrize(
+    ("cost", "most", "left_out"),
+    [
+        pytest.param(Cost(95, 5), 0.05, None, id="no more than they may lose"),
+        pytest.param(Cost(90, 10), 0.05, "b", id="what saves least for its writes goes, not what saves least"),
+        pytest.param(Cost(90, 0), 0.0, None, id="nothing is lost and nothing may be"),
+    ],
+)
+def test_what_all_together_cost_writes_is_limited(cost: Cost, most: float, left_out: str | None) -> None:
+    proposals = [
+        Proposal(Index("public", "t", ("a",)), 1, (), saved=10, writes=1),
+        Proposal(Index("public", "t", ("b",)), 1, (), saved=20, writes=4),
+        Proposal(Index("public", "t", ("c",)), 1, (), saved=1, writes=0),
+    ]
+    found = least_worth(proposals, cost, most)
+    assert (found and found.index.columns[0]) == left_out
+    if found:
+        assert found.is_beyond_limit
+        assert "would lose 10.0 %, of 5 % that they may" in found.refusal
+
+
+def test_what_costs_writes_nothing_is_never_beyond_the_limit() -> None:
+    assert least_worth([Proposal(A, 1, (), saved=1)], Cost(90, 10), 0.05) is None
 
 
 def test_the_weakest_leaves_first_and_the_best_is_told_first() -> None:

@@ -99,6 +99,7 @@ def test_facts() -> None:
         "nulls": 0,
         "seen": True,
         "bounds": ["1", "9"],
+        "correlation": 0.5,
     }
     table = {
         "schema": "public", "name": "t", "kind": "r", "rows": -1, "size": 8192, "inserts": 3, "updates": None, "hot": None,
@@ -108,8 +109,13 @@ def test_facts() -> None:
         {"name": "t_id_seq", "last": 7, "most": 2**63 - 1, "type": "int4"},
         {"name": "other", "last": None, "most": 9, "type": None},
     ]
-    facts = read_facts({"counted": 5, "hypopg": None, "indexes": [], "tables": [table], "sequences": sequences})
+    writes = {"commits": 7, "checkpoint": 900, "images": False}
+    facts = read_facts(
+        {"counted": 5, "hypopg": None, "indexes": [], "tables": [table], "sequences": sequences, **writes}
+    )
+    assert (facts.commits, facts.checkpoint, facts.images) == (7, 900.0, False)
     found = facts.tables["public.t"]
     assert (found.rows, found.updates, found.analyzed, found.columns["id"].bounds) == (0, 0, True, ("1", "9"))
+    assert found.columns["id"].correlation == 0.5
     # The column ends before the sequence does.
     assert [(s.name, s.last, s.most) for s in facts.sequences] == [("t_id_seq", 7, 2**31 - 1)]

@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import yaml
 from ansible_collections.nectar.backend.plugins.module_utils.index_candidates import Table, TableColumn
-from ansible_collections.nectar.backend.plugins.module_utils.index_definitions import Index
+from ansible_collections.nectar.backend.plugins.module_utils.index_definitions import Existing, Index
 from ansible_collections.nectar.backend.plugins.module_utils.query_choice import Limits, Trial
 from ansible_collections.nectar.backend.plugins.module_utils.query_facts import Facts, Outcome, Statement, Task
 from ansible_collections.nectar.backend.plugins.module_utils.query_report import advice_data, advice_lines, yaml_value
 from ansible_collections.nectar.backend.plugins.module_utils.query_rounds import Advice, Search, advise
+from ansible_collections.nectar.backend.plugins.module_utils.write_costs import read_writes
 
 COLUMNS = {name: TableColumn(name, 8, -1) for name in ("id", "customer_id", "code", "body")}
 FACTS = Facts({"public.orders": Table("public", "orders", 100_000, 2**24, COLUMNS, inserts=100)}, (), (), 3600, "")
@@ -28,7 +30,7 @@ def ask(tasks: Sequence[Task]) -> list[Outcome]:
 
 def plan(task: Task) -> Outcome:
     names = tuple(f"<{number}>" for number, _index in enumerate(task.indexes))
-    sizes = tuple(1000 * (1 + len(index.include)) for index in task.indexes)
+    sizes = tuple(10**7 * (1 + len(index.include)) for index in task.indexes)
     if "gone" in task.text:
         return Outcome({}, 'relation "gone" does not exist', names, sizes)
     column = task.text.split("WHERE ")[1].split(" ")[0]
@@ -43,8 +45,8 @@ def plan(task: Task) -> Outcome:
     return Outcome([{"Plan": node}], "", names, sizes)
 
 
-def advice(*statements: Statement, facts: Facts = FACTS) -> Advice:
-    return advise(statements, 3600, facts, Limits(), ask)
+def advice(*statements: Statement, facts: Facts = FACTS, write_loss: float = 1.0) -> Advice:
+    return advise(statements, 3600, facts, Limits(write_loss=write_loss), ask)
 
 
 def test_what_is_slow_gets_its_index_and_what_is_not_gets_none() -> None:
@@ -54,7 +56,7 @@ def test_what_is_slow_gets_its_index_and_what_is_not_gets_none() -> None:
 
 
 def test_an_index_that_does_not_pay_is_told_with_the_reason() -> None:
-    table = Table("public", "orders", 100_000, 2**24, COLUMNS, inserts=10**8)
+    table = Table("public", "orders", 100_000, 2**24, COLUMNS, inserts=10**7)
     found = advice(BY_CUSTOMER, facts=Facts({table.key: table}, (), (), 3600, ""))
     assert [(p.index.says(), "writes cost about" in p.refusal) for p in found.refused] == [
         ("orders (customer_id)", True)
@@ -68,8 +70,69 @@ def test_of_two_that_serve_alike_one_stays() -> None:
     search.explain([BY_CUSTOMER])
     for number, index in enumerate(alike):
         search.chosen[str(number)] = Trial((index,), search.plans["1"], (1,), frozenset([index]))
-    proposals, _gains = search.settle([BY_CUSTOMER], 3600)
-    assert [(p.index.columns[1], bool(p.refusal)) for p in proposals] == [("id", False), ("code", True)]
+    found = search.settle([BY_CUSTOMER], 3600, read_writes([], 3600, FACTS), 1.0)
+    assert [(p.index.columns[1], bool(p.refusal)) for p in found.proposals] == [("id", False), ("code", True)]
+
+
+def busy(**columns: float) -> Facts:
+    """A table of many writes, and how far its columns follow the order of its rows."""
+    given = {name: TableColumn(name, 8, -1, correlation=columns.get(name, 0)) for name in COLUMNS}
+    table = Table("public", "orders", 100_000, 2**24, given, inserts=10_000)
+    return Facts({table.key: table}, (), (), 3600, "")
+
+
+# Half an hour of processors for the first, a minute for the others.
+OFTEN = Statement("1", "SELECT * FROM orders WHERE customer_id = $1", 100, 1_800_000, 100)
+CODES = Statement("2", "SELECT * FROM orders WHERE code = $1", 100, 60_000, 100)
+BODIES = Statement("4", "SELECT * FROM orders WHERE body = $1", 100, 50_000, 100)
+
+
+def chosen(found: Advice) -> list[str]:
+    return [p.index.columns[0] for p in found.proposals]
+
+
+def test_each_pays_alone_and_all_together_cost_writes_no_more_than_they_may() -> None:
+    whole = advice(OFTEN, CODES, BODIES, facts=busy())
+    assert chosen(whole) == ["customer_id", "code", "body"]
+    limited = advice(OFTEN, CODES, BODIES, facts=busy(), write_loss=whole.cost.loss / 2)
+    assert chosen(limited) == ["customer_id"]
+    assert limited.cost.loss <= whole.cost.loss / 2
+    assert all("over the limit of writes" in p.refusal for p in limited.refused)
+    assert chosen(advice(OFTEN, CODES, facts=busy(), write_loss=0)) == []
+
+
+def test_what_costs_little_stays_where_what_saves_more_has_to_go() -> None:
+    # Keys in the order of the rows cost less than others.
+    cost = advice(BODIES, facts=busy(body=1)).cost.loss
+    assert chosen(advice(CODES, BODIES, facts=busy(body=1), write_loss=cost * 1.01)) == ["body"]
+
+
+def test_what_left_early_comes_back_where_it_fits() -> None:
+    # By worth the order is customer_id, code, body: with code out, body fits beside customer_id where code doesn't.
+    facts = busy(body=1)
+    less = Statement("4", "SELECT * FROM orders WHERE body = $1", 100, 20_000, 100)
+    both = advice(OFTEN, less, facts=facts).cost.loss
+    assert chosen(advice(OFTEN, CODES, less, facts=facts, write_loss=both * 1.001)) == ["customer_id", "body"]
+
+
+def test_the_writes_are_told() -> None:
+    found = advice(OFTEN, CODES, facts=busy(), write_loss=0.2)
+    line = next(line for line in advice_lines("alice", found) if line.startswith("writes:"))
+    assert line == (
+        f"writes: all of these together cost about {100 * found.cost.loss:.1f} % of what is written a second, of 20 % that they may "
+        f"(orders {100 * found.cost.loss:.1f} %)"
+    )
+    assert advice_data(found)["write_loss_by_table"] == {"public.orders": round(found.cost.loss, 4)}
+    assert not any(line.startswith("writes:") for line in advice_lines("alice", advice(BY_CODE)))
+
+
+def test_what_could_go_is_told_beside_what_writes_lose() -> None:
+    old = Existing("old_idx", Index("public", "orders", ("customer_id",)), 10**7)
+    twin = Existing("twin_idx", Index("public", "orders", ("customer_id",)), 10**7)
+    found = advice(CODES, facts=replace(busy(), indexes=(old, twin)))
+    assert found.to_spare and found.given_back > 0
+    line = next(line for line in advice_lines("alice", found) if line.startswith("writes:"))
+    assert line.endswith(f"; dropping {', '.join(found.to_spare)} would give back about {100 * found.given_back:.1f} %")
 
 
 def test_what_cannot_be_explained_is_told_and_leaves_the_others_alone() -> None:

@@ -54,7 +54,8 @@ else:
     if "CREATE INDEX" in sql and server["locked"]:
         sys.exit("psql: error: canceling statement due to lock timeout")
 """
-COLUMN = {"type": "bigint", "width": 8, "distinct": -1, "nulls": 0, "seen": True, "bounds": None}
+CLUSTER = {"commits": 100, "checkpoint": 300, "images": True}
+COLUMN = {"type": "bigint", "width": 8, "distinct": -1, "nulls": 0, "seen": True, "bounds": None, "correlation": 0}
 TABLE = {
     "schema": "public", "name": "orders", "kind": "r", "rows": 100_000, "size": 2**24, "inserts": 100, "updates": 0, "hot": 0,
     "deletes": 0, "live": 100_000, "dead": 0, "modified": 0,
@@ -88,7 +89,7 @@ class Server:
         self.state: dict[str, Any] = {
             "about": {"version": 17, "standby": False, "statements": True, "hypopg": True, "owner": "alice"},
             "counted": {"counted": 3600, "statements": [SLOW]},
-            "facts": {"counted": 3600, "hypopg": None, "indexes": [], "tables": [TABLE], "sequences": []},
+            "facts": {"counted": 3600, "hypopg": None, "indexes": [], "tables": [TABLE], "sequences": [], **CLUSTER},
             "built": {**BUILT, "name": name},
             "locked": False,
             "helps": True,
@@ -124,6 +125,11 @@ def test_what_is_slow_is_advised_as_the_registry_declares_it_and_nothing_changes
     assert (found["changed"], server.ran()) == (False, "")
     assert found["advice"]["entries"] == DECLARED
     assert found["lines"][0].startswith("alice: 1 slow statement")
+
+
+def test_a_loss_of_writes_that_is_no_share_is_refused(server: Server) -> None:
+    result = server.run(query_advice, write_loss_max=5)
+    assert "write_loss_max is 5, expected a share from 0 to 1" in result["msg"]
 
 
 @pytest.mark.parametrize(
