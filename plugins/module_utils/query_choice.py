@@ -175,17 +175,20 @@ def weakest(proposals: Iterable[Proposal]) -> Proposal | None:
 
 
 def least_worth(proposals: Sequence[Proposal], cost: Cost, most: float) -> Proposal | None:
-    """Where all together cost writes too much, the one that saves least for what it costs them; it says so."""
+    """Where all together cost writes too much, the one that saves least for what it costs them."""
     costly = [proposal for proposal in proposals if proposal.writes > 0]
     if cost.loss <= most or not costly:
         return None
-    found = min(costly, key=lambda p: (worth(p), -p.size, p.index))
-    return replace(
-        found,
-        refusal=f"over the limit of writes: with it they would lose {100 * cost.loss:.1f} %, of {100 * most:g} % that they may, and "
-        f"for each second of writes it saves {worth(found):.2g} s, the others more",
-        is_beyond_limit=True,
+    return beyond(min(costly, key=lambda p: (worth(p), -p.size, p.index)), cost, most)
+
+
+def beyond(proposal: Proposal, cost: Cost, most: float) -> Proposal:
+    """One that pays, and is left out because writes would lose too much with it."""
+    refusal = (
+        f"writes would lose {100 * cost.loss:.1f} % with it, of {100 * most:g} % that they may; it saves "
+        f"{worth(proposal):.2g} s for each second of writes, and what is advised saves more"
     )
+    return replace(proposal, refusal=refusal, is_beyond_limit=True)
 
 
 def worth(proposal: Proposal) -> float:

@@ -17,7 +17,10 @@ def advice_data(advice: Advice) -> dict[str, Any]:
     return {
         "counted_hours": round(advice.counted / 3600, 2),
         "indexes": [proposal_data(proposal) for proposal in advice.proposals],
-        "refused": [{**proposal_data(proposal), "why": proposal.refusal} for proposal in advice.refused],
+        "refused": [
+            {**proposal_data(proposal), "why": proposal.refusal, "beyond_limit": proposal.is_beyond_limit}
+            for proposal in advice.refused
+        ],
         "hints": [hint.data() for hint in advice.hints],
         "slow": [
             {
@@ -100,6 +103,10 @@ def advice_lines(name: str, advice: Advice) -> list[str]:
         lines.append(f"to accept them, write in the registry under {name}, then run with -e apply=true:")
         lines.append("    indexes:")
         lines += [f"      {entry_yaml(proposal.index.entry())}" for proposal in advice.proposals]
+    dearer = [proposal for proposal in advice.refused if proposal.is_beyond_limit]
+    if dearer:
+        lines.append("to take these too, for what writes lose by them (optimisation_write_loss_max is the limit):")
+        lines += [f"      # {entry_yaml(proposal.index.entry())}" for proposal in dearer]
     return lines
 
 

@@ -14,6 +14,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.query_choice import
     Proposal,
     Trial,
     accepted,
+    beyond,
     explained,
     least_worth,
     pick,
@@ -159,11 +160,16 @@ class Search:
             refused.append(leaving)
             together = tuple(without(together, [leaving.index]))
         # What left early may fit beside what is left.
+        left_out = {p.index: p for p in refused}
         for proposal in sorted((p for p in refused if p.is_beyond_limit), key=lambda p: (-worth(p), p.index)):
             fuller = self.weigh_all((*together, proposal.index), known, counted, writes)
             if fuller.cost.loss <= most and weakest(fuller.proposals) is None:
                 together, settled = (*together, proposal.index), fuller
-        refused = [p for p in refused if p.index not in together]
+                del left_out[proposal.index]
+            else:
+                now = next(p for p in fuller.proposals if p.index == proposal.index)
+                left_out[proposal.index] = now if now.refusal else beyond(now, fuller.cost, most)
+        refused = list(left_out.values())
         kept = [replace_spared(proposal, self.facts) for proposal in settled.proposals]
         return replace(settled, proposals=(*kept, *refused))
 

@@ -135,7 +135,7 @@ def test_what_all_together_cost_writes_is_limited(cost: Cost, most: float, left_
     assert (found and found.index.columns[0]) == left_out
     if found:
         assert found.is_beyond_limit
-        assert "would lose 10.0 %, of 5 % that they may" in found.refusal
+        assert "would lose 10.0 % with it, of 5 % that they may" in found.refusal
 
 
 def test_what_costs_writes_nothing_is_never_beyond_the_limit() -> None:

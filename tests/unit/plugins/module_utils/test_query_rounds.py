@@ -97,7 +97,12 @@ def test_each_pays_alone_and_all_together_cost_writes_no_more_than_they_may() ->
     limited = advice(OFTEN, CODES, BODIES, facts=busy(), write_loss=whole.cost.loss / 2)
     assert chosen(limited) == ["customer_id"]
     assert limited.cost.loss <= whole.cost.loss / 2
-    assert all("over the limit of writes" in p.refusal for p in limited.refused)
+    assert [(p.index.columns[0], "writes would lose" in p.refusal, p.is_beyond_limit) for p in limited.refused] == [
+        ("body", True, True),
+        ("code", True, True),
+    ]
+    lines = advice_lines("alice", limited)
+    assert lines[-2:] == ["      # - {table: orders, columns: [body]}", "      # - {table: orders, columns: [code]}"]
     assert chosen(advice(OFTEN, CODES, facts=busy(), write_loss=0)) == []
 
 
