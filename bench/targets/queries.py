@@ -475,7 +475,9 @@ class Point:
 def compare(told: Run, advised: psycopg.Connection[Any], twin: psycopg.Connection[Any]) -> list[Figure]:
     told.say("runs all of it as it is")
     before = run(advised, SLOW, SLOW_CALLS, 1)
-    run(advised, [*INNOCENT, *WRITE], QUIET_CALLS, 1)
+    for connection in (twin, advised):
+        # The twin has had the same writes.
+        run(connection, [*INNOCENT, *WRITE], QUIET_CALLS, 1)
     advice, seconds = ask_for_advice(told)
     points: dict[float, Point] = {}
     built: list[Any] = []

@@ -177,7 +177,7 @@ def weakest(proposals: Iterable[Proposal]) -> Proposal | None:
 def least_worth(proposals: Sequence[Proposal], cost: Cost, most: float) -> Proposal | None:
     """Where all together cost writes too much, the one that saves least for what it costs them."""
     costly = [proposal for proposal in proposals if proposal.writes > 0]
-    if cost.loss <= most or not costly:
+    if not costly or not cost.exceeds(most):
         return None
     return beyond(min(costly, key=lambda p: (worth(p), -p.size, p.index)), cost, most)
 

@@ -119,9 +119,10 @@ def writes_line(advice: Advice) -> str:
         if advice.given_back >= 0.001
         else ""
     )
+    limit = f"of {100 * advice.write_loss:g} % that they may"
     return (
-        f"writes: all of these together cost about {100 * advice.cost.loss:.1f} % of what is written a second, of "
-        f"{100 * advice.write_loss:g} % that they may ({each}){back}"
+        f"writes: all of these together cost about {100 * advice.cost.loss:.1f} % of what is written a second, "
+        f"{'so little that it may' if advice.cost.is_seldom else limit} ({each}){back}"
     )
 
 

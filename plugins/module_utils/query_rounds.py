@@ -163,7 +163,7 @@ class Search:
         left_out = {p.index: p for p in refused}
         for proposal in sorted((p for p in refused if p.is_beyond_limit), key=lambda p: (-worth(p), p.index)):
             fuller = self.weigh_all((*together, proposal.index), known, counted, writes)
-            if fuller.cost.loss <= most and weakest(fuller.proposals) is None:
+            if not fuller.cost.exceeds(most) and weakest(fuller.proposals) is None:
                 together, settled = (*together, proposal.index), fuller
                 del left_out[proposal.index]
             else:

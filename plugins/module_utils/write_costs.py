@@ -34,6 +34,8 @@ PAGE, ENTRY_BYTES = 8192, 16
 # From this correlation on, a column's values come in the order of the rows.
 IN_ORDER = 0.9
 LEAST_SECONDS = 60.0
+# Writes that take less of an hour than this, some ten a minute, may lose whatever an index pays for.
+SELDOM_MS = 360.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,15 @@ class Cost:
     def loss(self) -> float:
         """The share of writes that would be lost if nothing but writes were done."""
         return self.added / (self.now + self.added) if self.added > 0 else 0.0
+
+    @property
+    def is_seldom(self) -> bool:
+        """Whether there are hardly any writes to lose."""
+        return self.now < SELDOM_MS
+
+    def exceeds(self, most: float) -> bool:
+        """Whether writes would lose more than they may."""
+        return not self.is_seldom and self.loss > most
 
 
 @dataclass(frozen=True)

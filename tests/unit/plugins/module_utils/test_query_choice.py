@@ -120,9 +120,9 @@ def test_only_what_the_others_dont_do_is_its_merit() -> None:
 @pytest.mark.parametrize(
     ("cost", "most", "left_out"),
     [
-        pytest.param(Cost(95, 5), 0.05, None, id="no more than they may lose"),
-        pytest.param(Cost(90, 10), 0.05, "b", id="what saves least for its writes goes, not what saves least"),
-        pytest.param(Cost(90, 0), 0.0, None, id="nothing is lost and nothing may be"),
+        pytest.param(Cost(9500, 500), 0.05, None, id="no more than they may lose"),
+        pytest.param(Cost(9000, 1000), 0.05, "b", id="what saves least for its writes goes, not what saves least"),
+        pytest.param(Cost(9000, 0), 0.0, None, id="nothing is lost and nothing may be"),
     ],
 )
 def test_what_all_together_cost_writes_is_limited(cost: Cost, most: float, left_out: str | None) -> None:
@@ -139,7 +139,7 @@ def test_what_all_together_cost_writes_is_limited(cost: Cost, most: float, left_
 
 
 def test_what_costs_writes_nothing_is_never_beyond_the_limit() -> None:
-    assert least_worth([Proposal(A, 1, (), saved=1)], Cost(90, 10), 0.05) is None
+    assert least_worth([Proposal(A, 1, (), saved=1)], Cost(9000, 1000), 0.05) is None
 
 
 def test_the_weakest_leaves_first_and_the_best_is_told_first() -> None:

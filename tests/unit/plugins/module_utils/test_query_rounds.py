@@ -166,3 +166,9 @@ def test_a_script_gets_the_same() -> None:
 def test_values_that_yaml_would_misread_are_quoted() -> None:
     values = ["placed_at DESC", "lower(email)", "status = 'open'", "no", "NOT done"]
     assert yaml.safe_load(yaml_value(values)) == values
+
+
+def test_where_hardly_anything_is_written_no_limit_holds() -> None:
+    found = advice(BY_CUSTOMER, write_loss=0)
+    assert chosen(found) == ["customer_id"]
+    assert any("so little that it may (orders " in line for line in advice_lines("alice", found))

@@ -143,6 +143,18 @@ def test_the_loss_is_a_share_of_what_is_written_a_second() -> None:
 
 
 @pytest.mark.parametrize(
+    ("cost", "expected"),
+    [
+        pytest.param(Cost(950, 50), False, id="as much as they may"),
+        pytest.param(Cost(900, 100), True, id="more"),
+        pytest.param(Cost(90, 100), False, id="more, of some writes an hour"),
+    ],
+)
+def test_what_is_hardly_written_may_lose_more(cost: Cost, expected: bool) -> None:
+    assert cost.exceeds(0.05) is expected
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         pytest.param("INSERT INTO orders (a) VALUES ($1)", ("public.orders", "INSERT", set()), id="an insert"),
