@@ -640,7 +640,7 @@ def figures(
 TARGET = Target(
     purpose="slow queries found and repaired without being told, innocent ones and writes left alone",
     needs="podman, the lab's image, and Debian's packages",
-    takes="20 minutes",
+    takes="15 minutes with 2,500,000 rows (NECTAR_BENCH_ROWS), longer with all",
     rounds=5,
     missing=missing,
     measure=measure,
