@@ -69,7 +69,8 @@ lines:
 advice:
   description:
     - The advice for a script. C(indexes) hold the registry's C(entry), C(sql), sizes, and by query the cost before and after.
-    - C(refused) are indexes that don't pay, or with C(beyond_limit) those that would cost writes too much, C(hints) what is no index, C(slow) the statements that were looked at.
+    - C(refused) are indexes that don't pay, or with C(beyond_limit) those that would cost writes too much.
+    - C(hints) are what is no index, C(slow) the statements that were looked at.
     - C(write_loss) is the share of writes that the advised indexes cost together, C(write_loss_by_table) that of each table's.
     - C(to_spare) are indexes that could go, C(given_back) the share of writes that this would give back; nothing is dropped.
     - C(entries) are the advised indexes as the registry declares them.
