@@ -12,20 +12,8 @@ description:
   - Names the deployments for which a gate said fail, on one load balancer or over the counts of all.
   - A load balancer that couldn't watch, or that nobody heard of, says nothing about a release.
 positional: answers, before
-options:
-  _input:
-    description: The deployments with their C(policy), as P(nectar.backend.steps_at#filter) returns them.
-    type: list
-    elements: dict
-    required: true
-  answers:
-    description: What M(nectar.backend.rollout_watch) answered, by load balancer.
-    type: dict
-    required: true
-  before:
-    description: What P(nectar.backend.add_baselines#filter) added up, for a step that leaves the former release no requests.
-    type: dict
-    default: {}
+extends_documentation_fragment:
+  - nectar.backend.watched_steps
 """
 
 EXAMPLES = r"""

@@ -12,20 +12,8 @@ description:
   - Adds up the counts of all load balancers, and asks the gate C(compare) once more, before a rollout goes on.
   - A gate that is left out or in shadow stops nothing.
 positional: answers, before
-options:
-  _input:
-    description: The deployments with their C(policy), as P(nectar.backend.steps_at#filter) returns them.
-    type: list
-    elements: dict
-    required: true
-  answers:
-    description: What M(nectar.backend.rollout_watch) answered, by load balancer.
-    type: dict
-    required: true
-  before:
-    description: What P(nectar.backend.add_baselines#filter) added up, for a step that leaves the former release no requests.
-    type: dict
-    default: {}
+extends_documentation_fragment:
+  - nectar.backend.watched_steps
 """
 
 EXAMPLES = r"""
