@@ -16,6 +16,8 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "shared"))
 
 ROOT = Path(__file__).resolve().parents[2]
+# Where the tests find what the collection knows.
+sys.path.append(str(ROOT / ".ansible/collections"))
 
 
 def sources(hosts: Path) -> list[str]:

@@ -5,12 +5,7 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
-from pathlib import Path
 from typing import Any
-
-# Whoever runs this file alone may not have the collection on its path.
-sys.path.append(str(Path(__file__).resolve().parents[2] / ".ansible/collections"))
 
 from ansible_collections.nectar.backend.plugins.module_utils.schema_changes import (
     Look,

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from ansible_collections.nectar.backend.plugins.module_utils.databases import role_of_login
 
 testinfra_hosts = ["ansible://app_servers"]
 
@@ -28,7 +29,7 @@ def logins(host: Any) -> dict[str, tuple[str, str]]:
     with host.sudo():
         lines = host.file("/etc/pgbouncer/userlist.txt").content_string
     found = re.findall(r'^"(.+)" "(.*)"$', lines, re.MULTILINE)
-    return {user.removesuffix("-2"): (user, password.replace('""', '"')) for user, password in found}
+    return {role_of_login(user): (user, password.replace('""', '"')) for user, password in found}
 
 
 def query(
