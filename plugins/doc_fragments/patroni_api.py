@@ -1,27 +1,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Options that all modules share that change something through Patroni's REST API; the arguments themselves are in module_utils/patroni.py."""
+"""Options that modules share, beside those of patroni_members, that change something through Patroni's REST API."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """How the members' REST API is reached, and what it lets change things."""
+    """What Patroni's REST API lets change things."""
 
     DOCUMENTATION = r"""
 options:
-  servers:
-    description: Addresses of the members; the first that answers is used.
-    type: list
-    elements: str
-    required: true
-  port:
-    description: Port of Patroni's REST API.
-    type: int
-    default: 8008
-  ca_file:
-    description: Path of the CA certificate that the members' certificates are checked with.
-    type: path
-    required: true
   cert_file:
     description: Path of the certificate to show to the members.
     type: path
@@ -36,4 +23,7 @@ options:
     description: Password of O(username).
     type: str
     required: true
+  former_password:
+    description: What that password was; members that don't know the present one yet are asked by it.
+    type: str
 """

@@ -16,6 +16,10 @@ class HttpsError(Exception):
     """No usable answer came back."""
 
 
+class UnknownAsker(HttpsError):
+    """The server doesn't take the asker for whom it says to be."""
+
+
 @dataclass(frozen=True)
 class Caller:
     """Who asks: the CA to trust, and what proves the asker."""
@@ -26,6 +30,8 @@ class Caller:
     username: str | None = None
     password: str | None = None
     timeout: float = 5.0
+    # A server that doesn't know the password yet may still know what it was.
+    former_password: str | None = None
 
     def ask(self, method: str, url: str, body: Any = None) -> Any:
         """Send one request and return the decoded answer."""
@@ -36,6 +42,14 @@ class Caller:
 
     def tell(self, method: str, url: str, body: Any = None) -> str:
         """Send one request and return the answer as it is: not all are JSON."""
+        try:
+            return self._send(method, url, body, self.password)
+        except UnknownAsker:
+            if not self.former_password:
+                raise
+            return self._send(method, url, body, self.former_password)
+
+    def _send(self, method: str, url: str, body: Any, password: str | None) -> str:
         try:
             with open_url(
                 url,
@@ -48,13 +62,14 @@ class Caller:
                 client_cert=self.cert_file,
                 client_key=self.key_file,
                 url_username=self.username,
-                url_password=self.password,
+                url_password=password,
                 force_basic_auth=self.username is not None,
             ) as reply:
                 return str(reply.read().decode())
         except urllib.error.HTTPError as error:
             text = error.read(300).decode(errors="replace").strip()
-            raise HttpsError(f"{url} answered {error.code} to {method}: {text}") from error
+            kind = UnknownAsker if error.code == 401 else HttpsError
+            raise kind(f"{url} answered {error.code} to {method}: {text}") from error
         except (OSError, ValueError) as error:
             raise HttpsError(f"{url} gave no usable answer to {method}: {error}") from error
 

@@ -10,16 +10,23 @@ from typing import Any
 LEADERS = frozenset({"leader", "master", "standby_leader"})
 SYNCHRONOUS = frozenset({"sync_standby", "quorum_standby"})
 WORKING = frozenset({"running", "streaming"})
-# What modules take that change something through the REST API; described in doc_fragments/patroni_api.py.
-API_ARGUMENTS: dict[str, Any] = {
+# How modules find the REST API, described in doc_fragments/patroni_members.py; and what those take that change something
+# through it, described in doc_fragments/patroni_api.py.
+MEMBER_ARGUMENTS: dict[str, Any] = {
     "servers": {"type": "list", "elements": "str", "required": True},
     "port": {"type": "int", "default": 8008},
     "ca_file": {"type": "path", "required": True},
+}
+API_ARGUMENTS: dict[str, Any] = {
+    **MEMBER_ARGUMENTS,
     "cert_file": {"type": "path"},
     "key_file": {"type": "path", "no_log": False},
     "username": {"type": "str", "required": True},
     "password": {"type": "str", "required": True, "no_log": True},
+    "former_password": {"type": "str", "no_log": True},
 }
+# Those of them that say who asks.
+CALLER = ("ca_file", "cert_file", "key_file", "username", "password", "former_password")
 API_TOGETHER = [("cert_file", "key_file")]
 
 

@@ -12,20 +12,9 @@ description:
   - Waits until a member leads, every member of O(expect) works and, where the cluster's settings demand a synchronous
     standby, one is there; then tells who leads.
   - In check mode it asks once and doesn't wait, so that bare servers can be predicted too.
+extends_documentation_fragment:
+  - nectar.backend.patroni_members
 options:
-  servers:
-    description: Addresses of the members; the first that answers is believed.
-    type: list
-    elements: str
-    required: true
-  port:
-    description: Port of Patroni's REST API.
-    type: int
-    default: 8008
-  ca_file:
-    description: Path of the CA certificate that the members' certificates are checked with.
-    type: path
-    required: true
   expect:
     description: Names of the members that must work.
     type: list
@@ -93,9 +82,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.json_https import (
 )
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "servers": {"type": "list", "elements": "str", "required": True},
-    "port": {"type": "int", "default": 8008},
-    "ca_file": {"type": "path", "required": True},
+    **patroni.MEMBER_ARGUMENTS,
     "expect": {"type": "list", "elements": "str", "default": []},
     "timeout": {"type": "int", "default": 180},
 }

@@ -14,6 +14,7 @@ description:
     never restarts anything.
   - Where Patroni doesn't answer in check mode, the module ends without a change and says so.
 extends_documentation_fragment:
+  - nectar.backend.patroni_members
   - nectar.backend.patroni_api
 options:
   settings:
@@ -78,7 +79,7 @@ def main() -> None:
     )
     params = module.params
     urls = [f"{endpoint(server, params['port'])}/config" for server in params["servers"]]
-    caller = Caller(params["ca_file"], params["cert_file"], params["key_file"], params["username"], params["password"])
+    caller = Caller(**{name: params[name] for name in patroni.CALLER})
     try:
         current = caller.ask_any("GET", urls)
     except HttpsError as error:

@@ -17,6 +17,7 @@ description:
   - In check mode it says who would take over, and when it could begin.
 extends_documentation_fragment:
   - nectar.backend.local_postgresql
+  - nectar.backend.patroni_members
   - nectar.backend.patroni_api
 options:
   candidate:
@@ -170,14 +171,7 @@ def main() -> None:
         argument_spec=ARGUMENT_SPEC, supports_check_mode=True, required_together=patroni.API_TOGETHER
     )
     params = module.params
-    caller = Caller(
-        params["ca_file"],
-        params["cert_file"],
-        params["key_file"],
-        params["username"],
-        params["password"],
-        params["timeout"],
-    )
+    caller = Caller(**{name: params[name] for name in patroni.CALLER}, timeout=params["timeout"])
     try:
         plan, verdict = look(module, caller)
         if plan.doubts and not params["force"]:

@@ -17,6 +17,7 @@ description:
     lowered; both at once are refused. Patroni keeps a standby on the primary's value as long as it must.
 extends_documentation_fragment:
   - nectar.backend.local_postgresql
+  - nectar.backend.patroni_members
   - nectar.backend.patroni_api
 options:
   change:
@@ -175,9 +176,7 @@ class Desk:
     def __init__(self, module: AnsibleModule) -> None:
         self.module, self.params = module, module.params
         params = module.params
-        self.caller = Caller(
-            params["ca_file"], params["cert_file"], params["key_file"], params["username"], params["password"]
-        )
+        self.caller = Caller(**{name: params[name] for name in patroni.CALLER})
         self.bases = [endpoint(server, params["port"]) for server in params["servers"]]
         self.folder = Path(params["state_directory"]) / "tuning"
         self.lines: list[str] = []

@@ -32,6 +32,7 @@ class JsonServer:
         write_certificate(Path(self.cert_file), Path(self.key_file))
         self.answer: Answer = lambda method, path, body: (404, {})
         self.asked: list[tuple[str, str, Any]] = []
+        self.authorizations: list[str] = []
         self.server = ThreadingHTTPServer((LOOPBACK, 0), make_handler(self))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.cert_file, self.key_file)
@@ -52,6 +53,7 @@ def make_handler(world: JsonServer) -> type[BaseHTTPRequestHandler]:
             text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             body = json.loads(text) if text else None
             world.asked.append((self.command, self.path, body))
+            world.authorizations.append(self.headers.get("Authorization") or "")
             status, reply = world.answer(self.command, self.path, body)
             content = json.dumps(reply).encode()
             self.send_response(status)

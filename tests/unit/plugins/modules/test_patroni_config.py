@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -14,6 +15,11 @@ from ansible_collections.nectar.backend.plugins.modules import patroni_config
 WANTED = {"ttl": 20, "postgresql": {"parameters": {"work_mem": "8MB"}}}
 
 
+def basic(password: str) -> str:
+    """How a password is told."""
+    return f"Basic {base64.b64encode(f'patroni:{password}'.encode()).decode()}"
+
+
 class Patroni:
     """A Patroni with settings, and the module that asks it."""
 
@@ -21,12 +27,13 @@ class Patroni:
         self.server, self.capsys = server, capsys
         self.settings: dict[str, Any] = {"ttl": 30, "postgresql": {"parameters": {"jit": "off", "work_mem": "4MB"}}}
         self.refuses = False
+        self.authorization = basic("hush")
         server.answer = self.answer
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         assert path == "/config"
         if method == "PATCH":
-            if self.refuses:
+            if self.refuses or self.server.authorizations[-1] != self.authorization:
                 return 401, {}
             self.settings = merge_settings(self.settings, body)
         return 200, self.settings
@@ -74,6 +81,12 @@ def test_a_refusal_names_the_server_and_the_answer(patroni: Patroni) -> None:
     result = patroni.run()
     assert result["failed"] is True
     assert "/config answered 401 to PATCH" in result["msg"]
+
+
+def test_a_member_that_does_not_know_the_new_password_yet_is_asked_by_the_former_one(patroni: Patroni) -> None:
+    patroni.authorization = basic("before")
+    assert patroni.run()["failed"] is True
+    assert patroni.run(former_password="before")["changed"] is True
 
 
 def test_silence_fails_a_run_and_is_told_by_check_mode(patroni: Patroni) -> None:
