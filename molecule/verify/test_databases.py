@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from ansible_collections.nectar.backend.plugins.module_utils.databases import role_of_login
 
 testinfra_hosts = ["ansible://database_servers"]
 
@@ -19,7 +20,7 @@ WHERE r.rolcanlogin AND NOT r.rolsuper AND d.datallowconn AND has_database_privi
 ROLES = """
 SELECT json_object_agg(rolname, json_build_object('password', left(rolpassword, 13), 'limit', rolconnlimit,
   'powers', rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls))
-FROM pg_authid WHERE rolcanlogin AND rolname NOT IN ('postgres', 'replicator', 'rewind')
+FROM pg_authid WHERE rolcanlogin
 """
 DATABASES = """
 SELECT json_object_agg(datname, pg_get_userbyid(datdba)) FROM pg_database
@@ -28,11 +29,6 @@ WHERE NOT datistemplate AND datname <> 'postgres'
 RULES = """
 SELECT json_agg(json_build_array(type, database, user_name, auth_method)) FROM pg_hba_file_rules WHERE error IS NULL
 """
-
-
-def role_of(login: str) -> str:
-    """A role has two logins that take turns, the second of which bears its name and -2."""
-    return login.removesuffix("-2")
 
 
 def query(host: Any, sql: str) -> Any:
@@ -48,15 +44,15 @@ def test_every_database_belongs_to_the_role_of_its_name(host: Any) -> None:
 
 
 def test_roles_hold_no_power_and_a_limit(host: Any) -> None:
-    roles = query(host, ROLES)
-    assert sorted(map(role_of, roles)) == sorted(query(host, DATABASES))
+    roles = {name: role for name, role in query(host, ROLES).items() if role_of_login(name) not in MAINTENANCE}
+    assert sorted(map(role_of_login, roles)) == sorted(query(host, DATABASES))
     for name, role in roles.items():
         assert (role["powers"], role["password"]) == (False, "SCRAM-SHA-256"), name
         assert role["limit"] > 0, name
 
 
 def test_doors_are_open_to_their_owners_alone(host: Any) -> None:
-    doors = {(role_of(role), database) for role, database in query(host, OPEN_DOORS)}
+    doors = {(role_of_login(role), database) for role, database in query(host, OPEN_DOORS)}
     own = {(name, name) for name in query(host, DATABASES)}
     assert doors == own | {("rewind", "postgres")}
 
@@ -64,7 +60,7 @@ def test_doors_are_open_to_their_owners_alone(host: Any) -> None:
 def test_the_servers_rules_ask_for_tls_and_the_own_name(host: Any) -> None:
     for kind, databases, users, method in query(host, RULES):
         if kind == "local":
-            assert MAINTENANCE.issuperset(users)
+            assert MAINTENANCE.issuperset(map(role_of_login, users))
         elif method != "reject":
             assert (kind, method) == ("hostssl", "scram-sha-256")
             assert databases == ["samerole"] or MAINTENANCE.issuperset(users)
@@ -96,8 +92,8 @@ def test_roles_have_their_share(host: Any, planned: dict[str, Any]) -> None:
         share = deployment["share"]
         expected = [share["connection_limit"], f"statement_timeout={share['statement_timeout']}s"]
         # The second login also says whose sessions its are.
-        logins = [login for login in roles if role_of(login) == deployment["database_role"]]
+        logins = [login for login in roles if role_of_login(login) == deployment["database_role"]]
         for login in logins:
             limit, settings = roles[login]
-            assert [limit, settings.replace(f"role={role_of(login)}", "").strip()] == expected, name
+            assert [limit, settings.replace(f"role={role_of_login(login)}", "").strip()] == expected, name
         assert logins

@@ -16,6 +16,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "shared"))
 
+from ansible_collections.nectar.backend.plugins.module_utils.databases import login_of
 from client import Client, Door
 
 testinfra_hosts = ["ansible://app_servers"]
@@ -84,7 +85,7 @@ def test_the_new_password_gets_in_and_the_former_does_not(
     before, after, _failures = rotated
     for way in ({**DIRECT, "host": planned["primary_name"]}, POOLER):
         for secrets, gets_in in ((before, False), (after, True)):
-            user = f"{role}-2" if secrets.get("second_login") else role
+            user = login_of(role, secrets)
             done = host.run(
                 LOGIN.format(user=user, database=planned["deployments"][NAME]["database"], **way),
                 secrets["database_password"],
@@ -108,9 +109,9 @@ def test_it_says_what_it_would_do_and_does_nothing(
 ) -> None:
     told = play("-e", f"deployment={NAME}", "-e", "secrets=database", "--check")
     assert f"{NAME}: database_password is renewed, and the login" in told
+    assert "rest_password is renewed" in play("-e", "secrets=environment", "--check")
     assert known() == rotated[1]
 
 
 def test_what_can_not_be_rotated_is_refused(play: Callable[..., str]) -> None:
     assert "did you mean frank?" in play("-e", "deployment=frnk", code=1)
-    assert "By hand, one at a time" in play("-e", "secrets=environment", code=1)

@@ -1,17 +1,18 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Say which deployments' secrets are replaced."""
+"""Say which secrets are replaced."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: rotation_plan
-short_description: Say which deployments' secrets are replaced
+short_description: Say which secrets are replaced
 version_added: "0.1.0"
 description:
-  - Names the secrets that are renewed, and the deployments whose former secrets are still known, for whom a rotation goes on.
+  - Names the secrets that are renewed, and the deployments and parts of the environment whose former secrets are still known, for whom a
+    rotation goes on.
   - Never says a value.
 author: Nectar Backend maintainers (@nectar)
-positional: applications, secrets, names, kinds, in_file
+positional: applications, secrets, names, kinds, in_file, environment
 options:
   _input:
     description: All deployments, by name.
@@ -31,7 +32,7 @@ options:
     elements: str
     required: true
   kinds:
-    description: Which secrets are meant, V(database), V(application) and V(certificates); none means the first two.
+    description: Which secrets are meant, V(database), V(application), V(environment) and V(certificates); none means the first two.
     type: list
     elements: str
     default: []
@@ -39,6 +40,10 @@ options:
     description: Whether M(nectar.backend.environment_secrets) keeps the secrets; where a vault does, a person renews them.
     type: bool
     default: true
+  environment:
+    description: The environment's own secrets, by their parts.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -50,10 +55,11 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(names) of the deployments concerned, C(renew) for O(nectar.backend.environment_secrets#module:renew), C(lines) for people.
+    - C(names) of the deployments and C(parts) of the environment's own secrets concerned, C(renew) for O(nectar.backend.environment_secrets#module:renew), C(lines) for people.
   type: dict
   sample:
     names: [alice]
+    parts: []
     renew: {deployments.alice.database_password: null, deployments.alice.second_login: true}
     lines: ["alice: database_password is renewed, and the login alice-2 takes over from alice"]
 """
@@ -72,10 +78,11 @@ def rotation_plan(
     names: Sequence[str],
     kinds: Sequence[str] = (),
     in_file: bool = True,
+    environment: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Say which secrets are replaced."""
     try:
-        return plan_rotation(deployments, applications, secrets, names, kinds, in_file)
+        return plan_rotation(deployments, applications, secrets, names, kinds, in_file, environment)
     except RotationError as error:
         raise AnsibleFilterError(f"Nothing is rotated. {error}") from error
 

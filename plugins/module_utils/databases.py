@@ -250,7 +250,7 @@ def plan_databases(
         raise DatabasesError("this server is a standby; another member has become the primary, so run again")
     plan = plan_maintenance(state, maintenance_roles, extensions)
     for deployment in wanted:
-        if deployment.name in maintenance_roles:
+        if deployment.name in {role_of_login(role) for role in maintenance_roles}:
             raise DatabasesError(
                 f"{deployment.deployment}: the role {deployment.name} belongs to the cluster; name another"
             )

@@ -18,16 +18,21 @@ from ansible_collections.nectar.backend.plugins.module_utils.revisions import en
 from ansible_collections.nectar.backend.plugins.module_utils.slots import Record, SlotError, choose_deployments
 
 DEPLOYMENT_KINDS = ("database", "application")
-KINDS = (*DEPLOYMENT_KINDS, "certificates")
+ENVIRONMENT = "environment"
+KINDS = (*DEPLOYMENT_KINDS, ENVIRONMENT, "certificates")
 ALL = "all"
 PASSWORD = "database_password"
-BY_HAND = (
-    "secrets=environment: the environment's own secrets are not rotated by this playbook, for some take a restart. By hand, one at a time: "
-    "put the new value into environment_secrets, then, for postgresql.replication_password and postgresql.rewind_password, "
-    "`ALTER ROLE replicator PASSWORD '…'` or `ALTER ROLE rewind PASSWORD '…'` on the primary and at once site.yml --tags postgresql, whose "
-    "reload hands it to every member: standbys that stream go on, and one that reconnects in between tries again; "
-    "for patroni.rest_password site.yml --tags postgresql, a reload of each member; "
-    "for backups.cipher_key a new repository: no backup can be read by another key, so see docs/backups.md first"
+# The environment's own secrets that are replaced, by the part of its secrets that holds them; those of LOGINS are for roles with two logins each.
+PARTS = {"postgresql": ("replication_password", "rewind_password"), "patroni": ("rest_password",)}
+LOGINS = "postgresql"
+STAYS = (
+    "backups.cipher_key stays as it is, for no backup can be read by another key. By hand: move the repository's folder aside, put a new value "
+    "into environment_secrets, then site.yml --tags backups, which begins a new repository; keep folder and key as long as somebody may need its backups"
+)
+ENVIRONMENT_ORDER = (
+    "1. every member takes Patroni's new password, and the primary lets the new logins in beside the former ones",
+    "2. one member after the other takes the new logins, and streams by its own before the next is touched",
+    "3. the former logins are closed, by which no standby streams any more",
 )
 
 
@@ -37,8 +42,6 @@ class RotationError(ValueError):
 
 def read_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
     """Check which kinds of secrets are asked for; none means those of deployments."""
-    if "environment" in kinds:
-        raise RotationError(BY_HAND)
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise RotationError(f"secrets: {unknown[0]!r} is no kind of secrets; take some of {', '.join(KINDS)}")
@@ -52,10 +55,11 @@ def plan_rotation(
     names: Sequence[str],
     kinds: Sequence[str],
     is_in_file: bool,
+    environment: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Say which deployments' secrets are replaced by what (None is a value to make), what goes on, and all of it in plain words.
+    """Say which secrets are replaced by what (None is a value to make), what goes on, and all of it in plain words.
 
-    Secrets that a vault keeps are renewed by a person: then only what was renewed there is rotated.
+    `environment` are the environment's own, by their parts. Secrets that a vault keeps are renewed by a person: then only what was renewed there is rotated.
     """
     wanted = [kind for kind in read_kinds(kinds) if kind in DEPLOYMENT_KINDS]
     renew: dict[str, bool | None] = {}
@@ -65,24 +69,29 @@ def plan_rotation(
         left = own.get(PREVIOUS) or {}
         found = _renewed(deployments[name], applications, own, wanted)
         if left:
-            problems += _problems_of(name, own)
+            problems += _problems_of(_place(name), own)
             going.append(name)
-            lines.append(
-                f"{name}: {_listed(left)} {_verb(left, 'was', 'were')} renewed before, and what is left of that is done"
-            )
+            lines.append(_goes_on(name, left))
         elif not found:
             lines.append(f"{name}: it has no secrets of the kind {' or '.join(wanted)}")
         elif not is_in_file:
-            problems.append(_by_hand(name, own, found))
+            problems.append(_by_hand(_place(name), own, found))
         else:
             renew |= {f"deployments.{name}.{key}": value for key, value in found.items()}
             going.append(name)
             lines.append(
                 f"{name}: {_listed(found)} {_verb(found, 'is', 'are')} renewed{_turn(deployments[name], own, found)}"
             )
+    lines += _order(going) if going else []
+    parts: list[str] = []
+    if ENVIRONMENT in kinds:
+        parts, own_renew, own_lines, own_problems = _plan_environment(environment or {}, is_in_file)
+        renew |= own_renew
+        lines += own_lines
+        problems += own_problems
     if problems:
         raise RotationError("\n".join(problems))
-    return {"names": going, "renew": renew, "lines": [*lines, *(_order(going) if going else [])]}
+    return {"names": going, "parts": parts, "renew": renew, "lines": lines}
 
 
 def database_logins(
@@ -173,7 +182,7 @@ def _logins_of(name: str, deployment: Mapping[str, Any], own: Mapping[str, Any],
     role, left = deployment["database_role"], own.get(PREVIOUS) or {}
     login = login_of(role, own) if role else ""
     former = "" if is_settled else left.get(PASSWORD) or ""
-    if former and (problems := _problems_of(name, own)):
+    if former and (problems := _problems_of(_place(name), own)):
         raise RotationError("; ".join(problems))
     return {
         "database": deployment["database"],
@@ -185,9 +194,52 @@ def _logins_of(name: str, deployment: Mapping[str, Any], own: Mapping[str, Any],
     }
 
 
-def _problems_of(name: str, own: Mapping[str, Any]) -> list[str]:
-    """Say what is wrong with secrets that are there twice; a person may have written them."""
-    where, left = f"environment_secrets.deployments.{name}", own.get(PREVIOUS)
+def _plan_environment(
+    secrets: Mapping[str, Any], is_in_file: bool
+) -> tuple[list[str], dict[str, bool | None], list[str], list[str]]:
+    """Say which parts of the environment's own secrets are replaced, by what, in plain words, and what is wrong."""
+    renew: dict[str, bool | None] = {}
+    going, lines, problems = [], [], []
+    is_begun = any((secrets.get(part) or {}).get(PREVIOUS) for part in PARTS)
+    for part, keys in PARTS.items():
+        own = secrets.get(part) or {}
+        left = own.get(PREVIOUS)
+        found: dict[str, bool | None] = dict.fromkeys(keys)
+        if part == LOGINS:
+            found[SECOND_TURN] = not own.get(SECOND_TURN)
+        if left:
+            problems += _problems_of(f"environment_secrets.{part}", own, keys if part == LOGINS else ())
+            going.append(part)
+            lines.append(_goes_on(part, left))
+        elif is_in_file:
+            renew |= {f"{part}.{key}": value for key, value in found.items()}
+            going.append(part)
+            turn = f", and the {_ordinal(own)} logins take over" if part == LOGINS else ""
+            lines.append(f"{part}: {_listed(found)} {_verb(found, 'is', 'are')} renewed{turn}")
+        elif not is_begun:
+            problems.append(_by_hand(f"environment_secrets.{part}", own, found))
+    lines += ENVIRONMENT_ORDER if going else []
+    return going, renew, [*lines, *([STAYS] if "backups" in secrets else [])], problems
+
+
+def _place(name: str) -> str:
+    return f"environment_secrets.deployments.{name}"
+
+
+def _goes_on(name: str, left: Mapping[str, Any]) -> str:
+    return f"{name}: {_listed(left)} {_verb(left, 'was', 'were')} renewed before, and what is left of that is done"
+
+
+def _ordinal(own: Mapping[str, Any]) -> str:
+    return "first" if own.get(SECOND_TURN) else "second"
+
+
+def _problems_of(where: str, own: Mapping[str, Any], passwords: Sequence[str] = (PASSWORD,)) -> list[str]:
+    """Say what is wrong with secrets that are there twice; a person may have written them.
+
+    `passwords` are those of logins that take turns, all at once.
+    """
+    left = own.get(PREVIOUS)
     if not isinstance(left, Mapping):
         return [f"{where}.{PREVIOUS}: it holds no mapping; put what each renewed secret was there, by its name"]
     problems = [
@@ -195,25 +247,31 @@ def _problems_of(name: str, own: Mapping[str, Any]) -> list[str]:
         for key in left
         if key != SECOND_TURN and left[key] == own.get(key)
     ]
-    if PASSWORD in left and bool(own.get(SECOND_TURN)) == bool(left.get(SECOND_TURN)):
+    turned = [password for password in passwords if password in left]
+    if turned and len(turned) < len(passwords):
+        problems.append(f"{where}.{PREVIOUS}: {_listed(passwords)} take turns together; renew all of them")
+    if turned and bool(own.get(SECOND_TURN)) == bool(left.get(SECOND_TURN)):
         problems.append(
-            f"{where}: both passwords are for one login, and it can have but one; the role's two logins take turns, so "
-            f"{_turn_by_hand(not left.get(SECOND_TURN))}"
+            f"{where}: both passwords are for one login, and it can have but one; a role's two logins take turns, so "
+            f"{_turn_by_hand(not left.get(SECOND_TURN), passwords)}"
         )
     return problems
 
 
-def _by_hand(name: str, own: Mapping[str, Any], found: Mapping[str, bool | None]) -> str:
-    turn = f"; {_turn_by_hand(bool(found[SECOND_TURN]))}" if SECOND_TURN in found else ""
+def _by_hand(where: str, own: Mapping[str, Any], found: Mapping[str, bool | None]) -> str:
+    secrets = [key for key in found if key != SECOND_TURN]
+    passwords = [PASSWORD] if PASSWORD in secrets else secrets
+    turn = f"; {_turn_by_hand(bool(found[SECOND_TURN]), passwords)}" if SECOND_TURN in found else ""
     moved = f" and {SECOND_TURN}" if SECOND_TURN in found and own.get(SECOND_TURN) else ""
     return (
-        f"environment_secrets.deployments.{name}: a vault keeps it, so a person renews it. Move {_listed(found)}{moved} "
+        f"{where}: a vault keeps it, so a person renews it. Move {_listed(found)}{moved} "
         f"below {PREVIOUS}, put new values in their place{turn}; then run this again"
     )
 
 
-def _turn_by_hand(is_second: bool) -> str:
-    return f"write {SECOND_TURN}: true beside {PASSWORD}" if is_second else f"leave {SECOND_TURN} out beside {PASSWORD}"
+def _turn_by_hand(is_second: bool, passwords: Sequence[str]) -> str:
+    beside = _listed(passwords)
+    return f"write {SECOND_TURN}: true beside {beside}" if is_second else f"leave {SECOND_TURN} out beside {beside}"
 
 
 def _turn(deployment: Mapping[str, Any], own: Mapping[str, Any], found: Mapping[str, bool | None]) -> str:

@@ -18,6 +18,7 @@ from ansible_collections.nectar.backend.plugins.filter import (
     firewall_statements,
     former_slots,
     leftover_table,
+    login_turns,
     losing_parameters,
     promoted_deployments,
     required_secrets,
@@ -46,6 +47,7 @@ MODULES = (
     firewall_statements,
     former_slots,
     leftover_table,
+    login_turns,
     losing_parameters,
     promoted_deployments,
     required_secrets,
@@ -128,9 +130,10 @@ STEP = {"name": "production", "hosts": ["app1"], "migrate_host": "app1"}
         pytest.param(
             "rotation_plan",
             [ALICE, APPLICATIONS, {}, ["alice"], ["application"]],
-            {"names": [], "renew": {}, "lines": ["alice: it has no secrets of the kind application"]},
+            {"names": [], "parts": [], "renew": {}, "lines": ["alice: it has no secrets of the kind application"]},
             id="rotation_plan",
         ),
+        pytest.param("login_turns", ["rewind", True], ["rewind-2", "rewind"], id="login_turns"),
         pytest.param("secrets_in_use", [["alice"], ALICE, {}], {"alice": "app1 did not answer"}, id="secrets_in_use"),
         pytest.param(
             "connection_refusals",

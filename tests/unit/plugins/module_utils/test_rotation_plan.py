@@ -93,7 +93,6 @@ def test_lines_say_who_takes_over_and_in_which_order_and_no_value() -> None:
         pytest.param([], {}, "whose secrets", id="nobody named"),
         pytest.param(["alise"], {}, "did you mean alice", id="an unknown name"),
         pytest.param(["alice"], {"kinds": ("databases",)}, "'databases' is no kind", id="an unknown kind"),
-        pytest.param(["alice"], {"kinds": ("environment",)}, "By hand, one at a time", id="the environment's own"),
         pytest.param(["alice"], {"in_file": False}, "write second_login: true", id="a vault is edited by a person"),
         pytest.param(
             ["alice"],
@@ -113,6 +112,68 @@ def test_lines_say_who_takes_over_and_in_which_order_and_no_value() -> None:
 def test_what_is_refused(names: list[str], given: dict[str, Any], message: str) -> None:
     with pytest.raises(RotationError, match=message):
         plan(*names, **given)
+
+
+OWN: dict[str, Any] = {
+    "postgresql": {"replication_password": "a", "rewind_password": "b"},
+    "patroni": {"rest_password": "c"},
+    "backups": {"cipher_key": "d"},
+}
+RENEWED = {
+    "replication_password": "e",
+    "rewind_password": "f",
+    "second_login": True,
+    "previous": {"replication_password": "a", "rewind_password": "b"},
+}
+
+
+def plan_own(in_file: bool = True, **parts: Any) -> dict[str, Any]:
+    return plan_rotation({}, {}, {}, [], ["environment"], in_file, {**OWN, **parts})
+
+
+def test_the_environments_own_are_renewed_but_for_the_key_of_its_backups() -> None:
+    found = plan_own()
+    assert found["parts"] == ["postgresql", "patroni"]
+    assert found["renew"] == {
+        "postgresql.replication_password": None,
+        "postgresql.rewind_password": None,
+        "postgresql.second_login": True,
+        "patroni.rest_password": None,
+    }
+    assert found["lines"][0] == (
+        "postgresql: replication_password and rewind_password are renewed, and the second logins take over"
+    )
+    assert found["lines"][-1].startswith("backups.cipher_key stays as it is")
+
+
+def test_the_environments_own_go_on_with_the_values_that_they_have() -> None:
+    found = plan_own(postgresql=RENEWED, patroni={"rest_password": "g", "previous": {"rest_password": "c"}})
+    assert (found["parts"], found["renew"]) == (["postgresql", "patroni"], {})
+    assert plan_own(in_file=False, postgresql=RENEWED)["parts"] == ["postgresql"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        pytest.param({}, "write second_login: true beside replication_password and rewind_password", id="a vault"),
+        pytest.param(
+            {"postgresql": {**RENEWED, "previous": {"replication_password": "a"}}},
+            "replication_password and rewind_password take turns together",
+            id="one of two logins",
+        ),
+        pytest.param(
+            {"postgresql": {**RENEWED, "second_login": False}}, "both passwords are for one login", id="no turn"
+        ),
+        pytest.param(
+            {"patroni": {"rest_password": "c", "previous": {"rest_password": "c"}}},
+            "it is the present value",
+            id="nothing new",
+        ),
+    ],
+)
+def test_what_is_refused_of_the_environments_own(parts: dict[str, Any], message: str) -> None:
+    with pytest.raises(RotationError, match=message):
+        plan_own(in_file=False, **parts)
 
 
 def test_a_vault_that_a_person_has_renewed_goes_on() -> None:
