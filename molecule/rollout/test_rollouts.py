@@ -8,6 +8,7 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from changes import read_changes
 from client import eventually
 from releases import Releases, failures
 
@@ -21,15 +22,21 @@ ENDLESS = {"steps": [{"hosts": 1, "share": 20, "bake": 600}, ALL]}
 NEVER = {"window": {"allow": [{"cron": "0 3 29 2 *", "duration": "1h"}], "zone": "Australia/Melbourne"}}
 
 
-def test_a_good_release_is_promoted_and_nobody_notices(alice: Releases) -> None:
+def test_a_good_release_is_foreseen_and_promoted_and_nobody_notices(alice: Releases) -> None:
     before = alice.active()
     alice.change(QUICK, ORDERS_NAME="alice-next")
+    foreseen = alice.play("deploy.yml", "--check")
+    assert foreseen.returncode == 0, foreseen.stdout[-5000:] + foreseen.stderr[-2000:]
+    assert alice.active() == before
     with alice.load() as clients:
-        said = alice.promoted()
+        done = alice.play("deploy.yml")
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    said = " ".join(done.stdout.split())
     after = alice.active()
     asked = sum(len(client.answers) for client in clients)
     print(f"{asked} requests, longest gap {max(client.longest_gap() for client in clients):.2f} s")
     assert failures(clients) == []
+    assert read_changes(foreseen.stdout) == read_changes(done.stdout) != set()
     assert after[0] != before[0]
     assert "20 % of the requests on app1" in said
     assert "alice: promoted orders-" in said and f"revision {after[1]}" in said
