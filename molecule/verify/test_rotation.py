@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +105,13 @@ def test_no_slot_and_no_kept_revision_has_the_former_password(
             assert host.run(f"grep -rqF %s {places}", password).rc == expected
 
 
-def test_it_says_what_it_would_do_and_does_nothing(
+def test_it_says_what_it_would_do_and_does_nothing_and_what_can_not_be_rotated_is_refused(
     play: Callable[..., str], rotated: tuple[dict[str, Any], dict[str, Any], list[Any]]
 ) -> None:
-    told = play("-e", f"deployment={NAME}", "-e", "secrets=database", "--check")
+    with ThreadPoolExecutor(2) as pool:
+        refused = pool.submit(play, "-e", "deployment=frnk", code=1)
+        told = play("-e", f"deployment={NAME}", "-e", "secrets=database,environment", "--check")
     assert f"{NAME}: database_password is renewed, and the login" in told
-    assert "rest_password is renewed" in play("-e", "secrets=environment", "--check")
+    assert "rest_password is renewed" in told
+    assert "did you mean frank?" in refused.result()
     assert known() == rotated[1]
-
-
-def test_what_can_not_be_rotated_is_refused(play: Callable[..., str]) -> None:
-    assert "did you mean frank?" in play("-e", "deployment=frnk", code=1)
