@@ -21,8 +21,13 @@ def lab() -> Lab:
     return Lab()
 
 
-@pytest.fixture(autouse=True)
-def everything_serves(lab: Lab) -> Iterator[None]:
+@pytest.fixture(scope="session")
+def everything_served(lab: Lab) -> None:
     assert eventually(lab.all_well, 120)
+
+
+@pytest.fixture(autouse=True)
+def everything_serves(lab: Lab, everything_served: None) -> Iterator[None]:
+    """Asked after each: what one test leaves is what the next begins with."""
     yield
     assert eventually(lab.all_well, 120)

@@ -36,6 +36,9 @@ def run(command: Sequence[str], *, seconds: float = 60, text: str | None = None)
 class Lab:
     """The hosts of the lab, and what a person would do to them."""
 
+    def __init__(self) -> None:
+        self._doors: dict[str, Door] = {}
+
     def podman(self, *words: str, text: str | None = None) -> str:
         sudo = [] if os.geteuid() == 0 else ["sudo", "--preserve-env=CONTAINERS_CONF"]
         os.environ["CONTAINERS_CONF"] = str(STATE / "containers.conf")
@@ -92,7 +95,10 @@ class Lab:
         return {row["deployment"]: row for row in rows}
 
     def door(self, deployment: str) -> Door:
-        return Door.of(self.status()[deployment])
+        """How a deployment is reached, which stays as it is while a lab lives."""
+        if deployment not in self._doors:
+            self._doors = {name: Door.of(row) for name, row in self.status().items()}
+        return self._doors[deployment]
 
     def all_well(self) -> bool:
         return all(row["ok"] for row in self.status().values())
