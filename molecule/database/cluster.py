@@ -81,7 +81,7 @@ class Cluster(Database):
 
     def back_up(self, aside: Executor) -> None:
         """Give an environment that runs what its inventory says: `environment_backups: true`."""
-        words = ("site.yml", "--tags", "postgresql,backups")
+        words = ("site.yml", "--tags", "postgresql,backups", "--limit", "database_servers,ops_servers,localhost")
         run = aside.submit(self.play, *words)
         assert eventually(lambda: run.done() or self.waits_for_restart(), 300, pause=3)
         if self.waits_for_restart():

@@ -74,6 +74,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tuning(cluster: Cluster, aside: ThreadPoolExecutor, report: Path) -> Future[subprocess.CompletedProcess[str]]:
-    """A tuning that loses. Its trial runs for two minutes beside a standby; what else is done meanwhile is done elsewhere."""
+    """A tuning that loses. Its trial runs beside a standby, and what else is done meanwhile is done elsewhere; it is over before an index is built."""
     words = ["-e", json.dumps(TRIAL), "-e", f"tune_report={report}"]
     return aside.submit(cluster.play, "tune.yml", *words)

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from client import eventually
@@ -34,8 +35,8 @@ def table(cluster: Cluster) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def newest(cluster: Cluster, backed_up: None, table: None) -> str:
-    """The label of a backup that was just made; a drill that is to prove it has begun."""
+def newest(cluster: Cluster, backed_up: None, tuning: Future[subprocess.CompletedProcess[str]], table: None) -> str:
+    """The label of a backup that was just made; a drill that is to prove it has begun, and a trial of settings elsewhere."""
     said = cluster.done("backup.yml")
     label = re.findall(r"(\d{8}-\d{6}F_\d{8}-\d{6}I) +incr", said)[-1]
     cluster.lab.inside(cluster.leader, "systemctl start --no-block nectar-backup-drill.service")

@@ -28,6 +28,21 @@ WHERE relname = 'orders' AND indisvalid AND pg_get_indexdef(indexrelid, 1, true)
 BAKE = 15
 
 
+def test_a_setting_that_loses_is_measured_and_not_kept(
+    cluster: Cluster, tuning: Future[subprocess.CompletedProcess[str]], report: Path
+) -> None:
+    said = good(tuning.result())
+    told = json.loads(report.read_text())
+    (trial,) = told["trials"]
+    assert (trial["verdict"], trial["keep"], len(trial["pairs"])) == ("lost", [], 6), said[-3000:]
+    print(f"wal_compression=off: {'; '.join(trial['reasons'])}")
+    assert (told["kept"], told["state"]) == ({}, "measured")
+    assert {cluster.ask("SHOW wal_compression", server=name) for name in HOSTS} == {"lz4"}
+    # The evidence is where the tuning was decided.
+    kept = json.loads(cluster.lab.inside(cluster.leader, f"cat {told['record']}"))
+    assert kept["trials"][0]["pairs"] == trial["pairs"]
+
+
 @pytest.fixture(scope="module")
 def advice(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What is advised once the slow listing was asked for some times."""
@@ -79,18 +94,3 @@ def test_an_advised_index_that_is_declared_is_built_while_requests_go_on(
     )
     assert uses > 0, said[-4000:]
     assert "nothing is lacking" in cluster.done(*words, registry=registry.path)
-
-
-def test_a_setting_that_loses_is_measured_and_not_kept(
-    cluster: Cluster, tuning: Future[subprocess.CompletedProcess[str]], report: Path
-) -> None:
-    said = good(tuning.result())
-    told = json.loads(report.read_text())
-    (trial,) = told["trials"]
-    assert (trial["verdict"], trial["keep"], len(trial["pairs"])) == ("lost", [], 6), said[-3000:]
-    print(f"wal_compression=off: {'; '.join(trial['reasons'])}")
-    assert (told["kept"], told["state"]) == ({}, "measured")
-    assert {cluster.ask("SHOW wal_compression", server=name) for name in HOSTS} == {"lz4"}
-    # The evidence is where the tuning was decided.
-    kept = json.loads(cluster.lab.inside(cluster.leader, f"cat {told['record']}"))
-    assert kept["trials"][0]["pairs"] == trial["pairs"]
