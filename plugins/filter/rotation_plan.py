@@ -55,7 +55,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(names) of the deployments and C(parts) of the environment's own secrets concerned, C(renew) for O(nectar.backend.environment_secrets#module:renew), C(lines) for people.
+    - C(names) of the deployments and C(parts) of the environment's own secrets concerned, C(renew) for O(nectar.backend.environment_secrets#module:renew),
+      C(lines) for people.
   type: dict
   sample:
     names: [alice]
