@@ -22,7 +22,11 @@ def run_psql(module: Any, sql: str, database: str = "postgres", seconds: int = S
     command = ["timeout", str(seconds), "runuser", "--user", params["login_user"], "--"]
     command += ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]
     command += ["--host", params["socket_directory"], "--dbname", database, "--file", "-"]
-    code, out, errors = module.run_command(command, data=f"{QUIET}\n{sql}", cwd="/")
+    try:
+        code, out, errors = module.run_command(command, data=f"{QUIET}\n{sql}", cwd="/", handle_exceptions=False)
+    except BrokenPipeError as error:
+        where = f"PostgreSQL at {params['socket_directory']}"
+        raise DatabasesError(f"psql ended before it had read what to do; see whether {where} runs") from error
     if code != 0:
         lines = [line for line in errors.splitlines() if "SCRAM-SHA-256" not in line]
         raise DatabasesError(f"psql ended with {code}: {' '.join(lines) or 'no message'}")

@@ -142,16 +142,14 @@ def look(module: AnsibleModule, deployment: Mapping[str, Any]) -> Look | str:
         "--quiet",
         "--tuples-only",
         "--no-align",
-        "--set",
-        "ON_ERROR_STOP=1",
-        "--file",
-        "-",
+        # Not by standard input: psql ends without reading it where no server answers, and what it says of that is wanted.
+        "--command",
+        f"{look_query(migration_name(deployment['name']))};",
     ]
     # The password goes by the environment, which only the superuser can read.
     environment = {"PGPASSWORD": password, "PGOPTIONS": LOOKING, "PGCONNECT_TIMEOUT": "5", "PGAPPNAME": "nectar"}
     code, out, errors = module.run_command(
         [*command, "--dbname", f"postgresql://{login_of(deployment['database_role'], secrets)}@{address}"],
-        data=f"{look_query(migration_name(deployment['name']))};",
         environ_update=environment,
     )
     if code:
