@@ -18,6 +18,8 @@ import testinfra  # type: ignore[import-untyped]
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "orders_of_the_tests"
 DIRECT_PORT = 5433
+# No connection leaves from this address: a free port of 127.0.0.1 may be some client's a moment later.
+LOOPBACK = "127.79.0.1"
 
 
 def hosts(request: pytest.FixtureRequest, group: str) -> list[Any]:
@@ -53,9 +55,9 @@ def password(request: pytest.FixtureRequest) -> Iterator[str]:
 def way(request: pytest.FixtureRequest) -> Iterator[int]:
     """Open a port of this machine that leads through an application server to the primary."""
     server = hosts(request, "app_servers")[0].backend.hostname
-    with socket.create_server(("127.0.0.1", 0)) as free:
+    with socket.create_server((LOOPBACK, 0)) as free:
         port = free.getsockname()[1]
-    forward = f"127.0.0.1:{port}:localhost:{DIRECT_PORT}"
+    forward = f"{LOOPBACK}:{port}:localhost:{DIRECT_PORT}"
     ssh = ["ssh", "-F", request.config.getoption("--ssh-config")]
     command = [*ssh, "-oControlPath=none", "-oExitOnForwardFailure=yes", "-L", forward, server, "echo open; exec cat"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as tunnel:
@@ -66,7 +68,7 @@ def way(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 def test_the_examples_own_tests_pass(password: str, way: int) -> None:
-    database = f"postgresql://{NAME}:{password}@127.0.0.1:{way}/{NAME}?sslmode=require"
+    database = f"postgresql://{NAME}:{password}@{LOOPBACK}:{way}/{NAME}?sslmode=require"
     tests = ["-q", "-p", "no:cacheprovider", "-c", "pyproject.toml", "examples/orders/tests/test_api.py"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *tests],

@@ -155,4 +155,7 @@ def test_whoever_has_no_login_tries_neither_jumps_nor_the_database(tmp_path: Pat
 def test_a_port_that_somebody_uses_is_not_free() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         assert not kit_check.is_free(listener.getsockname()[1])
-    assert kit_check.is_free(kit_check.free_port())
+    with socket.socket() as bound:
+        # Nobody listens, and nobody else can begin to.
+        bound.bind(("127.0.0.1", kit_check.free_port()))
+        assert kit_check.is_free(bound.getsockname()[1])
