@@ -19,6 +19,9 @@ LOSS = "tcp-ut 2s"
 # Each check is a request that may ask the database, from every load balancer and to every server. Requests that meet a dead server
 # are sent to another one anyway, so those that are well are asked seldom, and those in doubt often.
 CHECK = "check inter 2s fastinter 300ms downinter 1s fall 2 rise 2"
+# One that asks the database waits as long as a pooler holds its clients while the lead is handed over, 5 seconds at most: two that
+# follow each other must outlast that, or every server would be given up at once.
+CHECK_PATIENCE = "3s"
 SERVER = re.compile(
     r"^    server (?P<name>\S+) (?P<endpoint>\S+) weight (?P<weight>\d+) (?P<options>.*?)(?P<disabled> disabled)?$",
     re.M,
@@ -61,6 +64,7 @@ def render_fragment(deployment: Mapping[str, Any], active: str, identity_port: i
         f"    http-check send meth GET uri {deployment['ready_path']} ver HTTP/1.1 hdr Host {deployment['server_name']}"
         " hdr X-Forwarded-Proto https hdr Connection close",
         "    http-check expect status 200",
+        f"    timeout check {CHECK_PATIENCE}",
         f"    default-server {CHECK} maxconn {max_connections}",
         *_last_requests(list(deployment["addresses"])),
         *(

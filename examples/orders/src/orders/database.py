@@ -2,9 +2,10 @@
 
 Each thread keeps one connection. A read is one exchange with the server, and asked once more where the connection
 turns out to be dead. A write begins its transaction apart, which tells whether the connection still lives, and is
-asked once. Every answer is awaited for a limited time, also when a pooler or a frozen server holds the connection
-open in silence. And while the database is away, requests are refused at once (see breaker.py), as orders are while
-commits wait for a standby (see waits.py).
+asked once. Every answer is awaited for a limited time, which is longer than a pooler holds its clients while the lead
+of the database is handed over, and ends also where a frozen server keeps the connection open in silence. And while the
+database is away, requests are refused at once (see breaker.py), as orders are while commits wait for a standby (see
+waits.py).
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from orders.waits import LONGEST_WAIT, patience, refusal
 RV = TypeVar("RV")
 Row = TypeVar("Row")
 
-# Seconds that a transaction may take to begin: enough for a pooler that must first connect, and log in, itself.
-BEGIN_TIMEOUT = 2.0
+# Seconds that a pooler may take to give a connection: it holds its clients for 5 at most while the database's lead is
+# handed over, and then must connect, and log in, itself.
+HOLD = 6.0
 # Seconds between two tries while the database is away.
 RETRY_PAUSE = 0.5
 COLUMNS = "id, customer_id AS customer, quantity, total_cents, placed_at"
@@ -53,7 +55,7 @@ class SilenceError(psycopg.OperationalError):
 class BoundedConnection(psycopg.Connection[TupleRow]):
     """A connection that gives up, and closes, when the server stays silent for too long."""
 
-    patience = BEGIN_TIMEOUT
+    patience = HOLD
     # Seconds that commits had waited for a standby when this transaction began.
     waited = 0.0
 
@@ -80,7 +82,7 @@ class Database:
         # For the transaction and not the session, because a pooler gives sessions to anyone.
         self._limit = f"SET LOCAL statement_timeout = {settings.statement_timeout};"
         # The server's own error must come first: it tells a slow statement from a database that is away.
-        self._patience = settings.statement_timeout / 1000 + 1
+        self._patience = max(settings.statement_timeout / 1000 + 1, HOLD)
 
     def close(self) -> None:
         """Close every thread's connection."""
@@ -198,12 +200,15 @@ class Database:
         """The connection with a transaction begun, or None if it is dead."""
         if connection is None:
             return None
-        connection.patience = BEGIN_TIMEOUT
+        connection.patience = HOLD
         try:
             begun = connection.execute("BEGIN;" + self._limit + LONGEST_WAIT)
             while begun.nextset():
                 pass
             connection.waited = float(next(begun)[0])
+        except SilenceError:
+            # Another connection would be held in silence as well.
+            raise
         except CONNECTION_ERRORS:
             connection.close()
             return None
