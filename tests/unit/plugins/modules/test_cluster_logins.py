@@ -8,31 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.nectar.backend.plugins.module_utils.databases import make_verifier
 from ansible_collections.nectar.backend.plugins.modules import cluster_logins
+from ansible_collections.nectar.backend.tests.unit.plugins.modules import postgresql_world
 
-RUNUSER = """#!/bin/sh
-cat > {place}/sql
-if grep -q json_build_object {place}/sql; then
-  cat {place}/state
-  if [ -e {place}/next ]; then mv {place}/next {place}/state; fi
-else
-  cat {place}/sql >> {place}/ran; cp {place}/after {place}/state
-fi
-"""
+SECRETS = ("pencil", "crayon", "SCRAM-SHA-256")
 
 
-class Server:
+class Server(postgresql_world.Server):
     """A primary that knows the standbys' first login, and both once the statements ran."""
 
     def __init__(self, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        self.place, self.capsys = place, capsys
-        runuser = place / "bin" / "runuser"
-        runuser.parent.mkdir()
-        runuser.write_text(RUNUSER.format(place=place))
-        runuser.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{runuser.parent}:/usr/bin:/bin")
+        super().__init__(postgresql_world.ONE_ANSWER, place, capsys, monkeypatch)
         monkeypatch.setattr(cluster_logins, "PAUSE", 0)
         (place / ".s.PGSQL.5432").touch()
         self.write("state", {"replicator": "pencil"})
@@ -61,22 +48,8 @@ class Server:
             "password": "crayon",
             "former_password": "pencil",
         }
-        given = {
-            "logins": [login],
-            "socket_directory": str(self.place),
-            "_ansible_check_mode": check,
-            **arguments,
-        }
-        with patch_module_args(given), pytest.raises(SystemExit):
-            cluster_logins.main()
-        out = self.capsys.readouterr().out
-        assert "pencil" not in out and "crayon" not in out and "SCRAM-SHA-256" not in out
-        return dict(json.loads(out))
-
-    def ran(self) -> str:
-        """Return the statements that changed something."""
-        path = self.place / "ran"
-        return path.read_text() if path.exists() else ""
+        given = {"logins": [login], "socket_directory": str(self.place), **arguments}
+        return self.ask(cluster_logins, SECRETS, _ansible_check_mode=check, **given)
 
 
 @pytest.fixture
@@ -85,18 +58,8 @@ def server(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
 
 
 def test_four_runs(server: Server) -> None:
-    foreseen = server.run(check=True)
-    assert foreseen["changed"] is True
-    assert server.ran() == ""
-
-    done = server.run()
-    assert done["statements"] == foreseen["statements"]
+    postgresql_world.run_four_times(server)
     assert "PASSWORD 'SCRAM-SHA-256$4096:" in server.ran()
-
-    before = server.ran()
-    assert server.run()["changed"] is False
-    assert server.run(check=True)["changed"] is False
-    assert server.ran() == before
 
 
 def test_a_standby_is_waited_for_until_it_streams_by_its_new_login(server: Server) -> None:

@@ -8,29 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.nectar.backend.plugins.module_utils.databases import make_verifier
 from ansible_collections.nectar.backend.plugins.modules import deployment_databases
+from ansible_collections.nectar.backend.tests.unit.plugins.modules import postgresql_world
 
-RUNUSER = """#!/bin/sh
-cat > {place}/sql
-if [ -e {place}/broken ]; then
-  echo "psql: error: $(cat {place}/broken)" >&2; echo "STATEMENT: PASSWORD 'SCRAM-SHA-256$1'" >&2; exit 3
-fi
-if grep -q json_build_object {place}/sql; then cat {place}/state; else cat {place}/sql >> {place}/ran; cp {place}/after {place}/state; fi
-"""
+SECRETS = ("pencil", "SCRAM-SHA-256")
 
 
-class Server:
+class Server(postgresql_world.Server):
     """A PostgreSQL that has alice once the statements ran."""
 
     def __init__(self, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        self.place, self.capsys = place, capsys
-        runuser = place / "bin" / "runuser"
-        runuser.parent.mkdir()
-        runuser.write_text(RUNUSER.format(place=place))
-        runuser.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{runuser.parent}:/usr/bin:/bin")
+        super().__init__(postgresql_world.ONE_ANSWER, place, capsys, monkeypatch)
         role = {
             "name": "alice",
             "password": make_verifier("pencil", b"salt"),
@@ -58,18 +47,8 @@ class Server:
         given = {
             "deployments": [{"name": "alice", "database": "alice", "role": "alice", "password": "pencil"}],
             "connection_limit": 20,
-            "_ansible_check_mode": check,
         }
-        with patch_module_args(given), pytest.raises(SystemExit):
-            deployment_databases.main()
-        out = self.capsys.readouterr().out
-        assert "pencil" not in out and "SCRAM-SHA-256" not in out
-        return dict(json.loads(out))
-
-    def ran(self) -> str:
-        """Return the statements that changed something."""
-        path = self.place / "ran"
-        return path.read_text() if path.exists() else ""
+        return self.ask(deployment_databases, SECRETS, _ansible_check_mode=check, **given)
 
 
 @pytest.fixture
@@ -78,20 +57,10 @@ def server(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
 
 
 def test_four_runs(server: Server) -> None:
-    foreseen = server.run(check=True)
-    assert foreseen["changed"] is True
-    assert server.ran() == ""
-
-    done = server.run()
-    assert done["statements"] == foreseen["statements"]
+    done = postgresql_world.run_four_times(server)
     assert done["statements"][1:] == ["create the database alice", "close the database alice"]
     assert "PASSWORD 'SCRAM-SHA-256$4096:" in server.ran() and "pencil" not in server.ran()
     assert server.ran().startswith("SET log_min_error_statement = panic;")
-
-    before = server.ran()
-    assert server.run()["changed"] is False
-    assert server.run(check=True)["changed"] is False
-    assert server.ran() == before
 
 
 def test_databases_that_nobody_claims_are_told_and_kept(server: Server) -> None:

@@ -10,13 +10,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.nectar.backend.plugins.modules import database_indexes, query_advice
+from ansible_collections.nectar.backend.tests.unit.plugins.modules import postgresql_world
 
 # What it is asked is told apart by what only that query names. An index is there once it was created, and is used from then on.
-RUNUSER = """#!{python}
+PROGRAM = """#!{python}
 import json, pathlib, re, sys
-place = pathlib.Path({place!r})
+place = pathlib.Path("{place}")
 server = json.loads((place / "server").read_text())
 sql = sys.stdin.read()
 
@@ -75,16 +75,11 @@ SLOW = {
 DECLARED = [{"table": "orders", "columns": ["customer_id"]}]
 
 
-class Server:
+class Server(postgresql_world.Server):
     """A PostgreSQL whose table `orders` is read by customer, slowly."""
 
     def __init__(self, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        self.place, self.capsys = place, capsys
-        runuser = place / "bin" / "runuser"
-        runuser.parent.mkdir()
-        runuser.write_text(RUNUSER.format(python=sys.executable, place=str(place)))
-        runuser.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{runuser.parent}:/usr/bin:/bin")
+        super().__init__(PROGRAM.replace("{python}", sys.executable), place, capsys, monkeypatch)
         name = database_indexes.read_index(DECLARED[0]).name
         self.state: dict[str, Any] = {
             "about": {"version": 17, "standby": False, "statements": True, "hypopg": True, "owner": "alice"},
@@ -101,18 +96,10 @@ class Server:
 
     def run(self, module: ModuleType, check: bool = False, **arguments: Any) -> dict[str, Any]:
         """Run a module as Ansible would."""
-        given = {"database": "alice", **arguments, "_ansible_check_mode": check}
-        with patch_module_args(given), pytest.raises(SystemExit):
-            module.main()
-        return dict(json.loads(self.capsys.readouterr().out))
+        return self.ask(module, database="alice", **arguments, _ansible_check_mode=check)
 
     def build(self, check: bool = False, **arguments: Any) -> dict[str, Any]:
         return self.run(database_indexes, check, **{"indexes": DECLARED, "bake": 0, "attempts": 1, **arguments})
-
-    def ran(self) -> str:
-        """Return the statements that changed something."""
-        path = self.place / "ran"
-        return path.read_text() if path.exists() else ""
 
 
 @pytest.fixture
