@@ -6,7 +6,6 @@ Each has two logins that take turns, as a deployment's role has. Patroni makes t
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,11 +13,11 @@ from typing import Any
 from ansible_collections.nectar.backend.plugins.module_utils.databases import (
     DatabasesError,
     Statement,
+    close_login,
     logins_of,
-    make_verifier,
     other_login,
     quote,
-    verifies,
+    set_up_role,
 )
 
 REPLICATION, REWIND = "replication", "rewind"
@@ -130,23 +129,10 @@ def plan_logins(wanted: Collection[Wanted], state: State, salt: bytes) -> tuple[
 
 
 def _opening(entry: Wanted, name: str, found: Found | None, salt: bytes) -> list[Statement]:
-    password = entry.logins[name]
     clauses = [] if found and found.login else ["LOGIN"]
     if entry.purpose == REPLICATION and not (found and found.replication):
         clauses.append("REPLICATION")
-    told = [clause.lower() for clause in clauses]
-    if found is None or not verifies(found.password, password):
-        own_salt = hmac.digest(salt, name.encode(), "sha256")[:16]
-        clauses.append(f"PASSWORD '{make_verifier(password, own_salt)}'")
-        told.append("a password")
-    verb = "ALTER" if found else "CREATE"
-    plan = []
-    if clauses:
-        plan.append(
-            Statement(
-                f"{verb.lower()} the role {name}: {', '.join(told)}", f"{verb} ROLE {quote(name)} {' '.join(clauses)}"
-            )
-        )
+    plan = set_up_role(name, clauses, found.password if found else None, entry.logins[name], salt)
     if entry.purpose == REWIND and not (found and found.rewind):
         grants = [f"GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO {quote(name)}" for function in FUNCTIONS]
         grants.append(f"GRANT CONNECT ON DATABASE postgres TO {quote(name)}")
@@ -160,4 +146,4 @@ def _closing(name: str, state: State) -> list[Statement]:
         raise DatabasesError(
             f"{' and '.join(users)} still streams by the login {name}, so it stays open; site.yml --tags postgresql hands the present one to it"
         )
-    return [Statement(f"close the login {name}", f"ALTER ROLE {quote(name)} NOLOGIN PASSWORD NULL")]
+    return [close_login(name)]

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -298,7 +298,6 @@ def plan_logins(wanted: Wanted, roles: Mapping[str, Role], salt: bytes) -> list[
 
 def plan_role(wanted: Wanted, name: str, role: Role | None, salt: bytes) -> list[Statement]:
     """Say how one comes to log in with its password and hold no power beyond its database."""
-    password = wanted.logins[name]
     clauses = []
     if role is None or not role.login:
         clauses.append("LOGIN")
@@ -306,15 +305,30 @@ def plan_role(wanted: Wanted, name: str, role: Role | None, salt: bytes) -> list
         clauses += [f"NO{power}" for power in POWERS if role is None or power in role.powers]
     if role is None or role.connection_limit != wanted.connection_limit:
         clauses.append(f"CONNECTION LIMIT {wanted.connection_limit}")
-    told = ", ".join(clauses).lower()
-    if role is None or not verifies(role.password, password):
+    return set_up_role(name, clauses, role.password if role else None, wanted.logins[name], salt)
+
+
+def set_up_role(name: str, clauses: Sequence[str], stored: str | None, password: str, salt: bytes) -> list[Statement]:
+    """Say how a role comes to have what the clauses say, and its password, which isn't told; `stored` is None where there is no such role."""
+    told = [clause.lower() for clause in clauses]
+    clauses = list(clauses)
+    if stored is None or not verifies(stored, password):
         own_salt = hmac.digest(salt, name.encode(), "sha256")[:16]
         clauses.append(f"PASSWORD '{make_verifier(password, own_salt)}'")
-        told = f"{told}, a password" if told else "a password"
+        told.append("a password")
     if not clauses:
         return []
-    verb = "CREATE" if role is None else "ALTER"
-    return [Statement(f"{verb.lower()} the role {name}: {told}", f"{verb} ROLE {quote(name)} {' '.join(clauses)}")]
+    verb = "CREATE" if stored is None else "ALTER"
+    return [
+        Statement(
+            f"{verb.lower()} the role {name}: {', '.join(told)}", f"{verb} ROLE {quote(name)} {' '.join(clauses)}"
+        )
+    ]
+
+
+def close_login(login: str) -> Statement:
+    """Say how a login is closed to whoever comes next."""
+    return Statement(f"close the login {login}", f"ALTER ROLE {quote(login)} NOLOGIN PASSWORD NULL")
 
 
 def plan_timeout(wanted: Wanted, name: str, role: Role | None) -> list[Statement]:
@@ -348,7 +362,7 @@ def plan_retiring(login: str) -> list[Statement]:
     # A name that may log in here is an identifier, with or without SECOND_LOGIN: it holds no quotes.
     sessions = f"pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '{login}'"
     return [
-        Statement(f"close the login {login}", f"ALTER ROLE {quote(login)} NOLOGIN PASSWORD NULL"),
+        close_login(login),
         Statement(f"end the sessions of {login}", f"DO $$ BEGIN PERFORM {sessions}; END $$"),
     ]
 
