@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 RESUME_TAKEN, RESUME_STAYED, RESUME_LATE = "taken over", "nothing happened", "too late"
@@ -16,7 +16,6 @@ class Hold:
     """How long clients may be held, in seconds: until the lead leaves the leader, and in all."""
 
     leader: str
-    candidate: str
     start: float
     limit: float
 
@@ -26,13 +25,18 @@ class Look:
     """What was seen so many seconds into the hold; None where nobody answered."""
 
     seconds: float
-    candidate: Mapping[str, Any] | None = None
+    candidates: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     leader: Mapping[str, Any] | None = None
+
+    @property
+    def primary(self) -> str | None:
+        """Which of the candidates takes writes."""
+        return next((name for name, answer in self.candidates.items() if is_primary(answer)), None)
 
 
 def judge_hold(hold: Hold, look: Look) -> str | None:
     """Say why to let the clients go on now, or None to go on holding them."""
-    if is_primary(look.candidate):
+    if look.primary:
         return RESUME_TAKEN
     if look.seconds >= hold.limit:
         return RESUME_LATE
@@ -46,13 +50,13 @@ def is_primary(answer: Mapping[str, Any] | None) -> bool:
     return answer is not None and answer.get("role") in ("primary", "master") and answer.get("state") == "running"
 
 
-def health_commands(table: str, backend: str, hold: Hold) -> list[str]:
-    """Return what tells HAProxy at once what its next checks would find; `table` is its answer to `show stat`."""
+def health_commands(table: str, backend: str, leader: str, primary: str) -> list[str]:
+    """Return what tells HAProxy at once what its next checks would find: the leader's lead is the primary's. `table` is its answer to `show stat`."""
     rows = csv.DictReader(table.lstrip("# \n").splitlines())
     states = {row["svname"]: row["status"] or "" for row in rows if row.get("pxname") == backend}
     commands = []
-    if not states.get(hold.candidate, "UP").startswith("UP"):
-        commands.append(f"set server {backend}/{hold.candidate} health up")
-    if states.get(hold.leader, "DOWN").startswith("UP"):
-        commands.append(f"set server {backend}/{hold.leader} health down")
+    if not states.get(primary, "UP").startswith("UP"):
+        commands.append(f"set server {backend}/{primary} health up")
+    if states.get(leader, "DOWN").startswith("UP"):
+        commands.append(f"set server {backend}/{leader} health down")
     return commands

@@ -18,17 +18,17 @@ class SwitchoverError(Exception):
 
 @dataclass(frozen=True)
 class Switchover:
-    """Who hands the lead to whom, and what speaks against doing it now."""
+    """Who hands the lead over, who may take it, the likeliest first, and what speaks against doing it now."""
 
     leader: str
-    candidate: str
+    candidates: tuple[str, ...]
     doubts: tuple[str, ...] = ()
 
 
 def plan_switchover(
     cluster: Cluster, settings: Mapping[str, Any], replicas: tuple[Replica, ...], verdict: Verdict, wanted: str = ""
 ) -> Switchover:
-    """Choose who takes over: the wanted member, or the synchronous standby that is least behind."""
+    """Choose who may take over: the wanted member, or every synchronous standby, the one that is least behind first."""
     leader = cluster.leader
     if leader is None:
         raise SwitchoverError("no member leads now, so there is no lead to hand over; see why with `patronictl list`")
@@ -44,7 +44,12 @@ def plan_switchover(
     doubts = () if verdict.verdict == PASS else (verdict.reason,)
     if settings.get("pause"):
         doubts = ("Patroni is paused, and acts on nothing by itself; `patronictl resume` ends that", *doubts)
-    return Switchover(leader, wanted or able[0], doubts)
+    return Switchover(leader, (wanted,) if wanted else tuple(able), doubts)
+
+
+def order(plan: Switchover, wanted: str) -> dict[str, str]:
+    """Return what Patroni is asked for, as its REST API takes it: without a candidate, its standbys contend for the lead."""
+    return {"leader": plan.leader, **({"candidate": wanted} if wanted else {})}
 
 
 def fit_standbys(cluster: Cluster, settings: Mapping[str, Any], replicas: tuple[Replica, ...]) -> list[str]:

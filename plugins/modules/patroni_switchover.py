@@ -9,8 +9,10 @@ module: patroni_switchover
 short_description: Hand a Patroni cluster's lead to another member, on purpose
 version_added: "0.1.0"
 description:
-  - Runs on the server that leads. Chooses the synchronous standby that is least behind, unless O(candidate) names one, writes a checkpoint, waits for
-    the moment O(at), sees that no client's transaction is open, and asks Patroni for the switchover.
+  - Runs on the server that leads. Writes a checkpoint, waits for the moment O(at), sees that no client's transaction is open, and asks Patroni for the
+    switchover, to O(candidate) or to whichever synchronous standby takes the lead first.
+  - The latter is sooner over for those who write. Standbys that contend for the lead follow the one that got it at once; where one is named, the others
+    leave it 2 seconds to take the lead, and only then hold what it commits.
   - Refuses where fewer than O(standbys) stream, where one is too far behind, or where a transaction is open for too long; O(force=true) goes on all the same.
   - Where transactions don't end within O(quiet) seconds after O(at), nothing has happened, and the module says so. With poolers that hold
     their clients from O(at) on, as M(nectar.backend.pooler_hold) makes them, that means that one of them didn't.
@@ -21,7 +23,7 @@ extends_documentation_fragment:
   - nectar.backend.patroni_api
 options:
   candidate:
-    description: Name of the member that is to lead; empty for the best.
+    description: Name of the member that is to lead; empty for any that holds every acknowledged commit.
     type: str
     default: ""
   at:
@@ -84,10 +86,16 @@ leader:
   returned: success
   sample: db1
 candidate:
-  description: Name of the member that leads now, or would.
+  description: Name of the member that leads now; in check mode of the one that was named, or that is least behind.
   type: str
   returned: success
   sample: db2
+candidates:
+  description: Names of the members that may take the lead.
+  type: list
+  elements: str
+  returned: success
+  sample: [db2, db3]
 evidence:
   description: What was seen of the standbys and the transactions.
   type: str
@@ -179,7 +187,7 @@ def main() -> None:
                 msg=f"The lead stays with {plan.leader}: {'; '.join(plan.doubts)}. Put that right and try again, or go on all the same with force.",
                 doubts=plan.doubts,
             )
-        taken = {} if module.check_mode else {"seconds": hand_over(module, caller, plan)}
+        taken = {} if module.check_mode else hand_over(module, caller, plan)
     except (
         switchover.SwitchoverError,
         patroni.PatroniError,
@@ -189,15 +197,15 @@ def main() -> None:
         ValueError,
     ) as error:
         module.fail_json(msg=f"The lead was not handed over: {error}")
-    module.exit_json(
-        changed=True,
-        leader=plan.leader,
-        candidate=plan.candidate,
-        evidence=verdict.reason,
-        doubts=plan.doubts,
-        begin=time.time() + params["notice"],
-        **taken,
-    )
+    result = {
+        "leader": plan.leader,
+        "candidate": plan.candidates[0],
+        "candidates": plan.candidates,
+        "evidence": verdict.reason,
+        "doubts": plan.doubts,
+        "begin": time.time() + params["notice"],
+    }
+    module.exit_json(changed=True, **{**result, **taken})
 
 
 def look(module: AnsibleModule, caller: Caller) -> tuple[switchover.Switchover, Verdict]:
@@ -214,8 +222,8 @@ def look(module: AnsibleModule, caller: Caller) -> tuple[switchover.Switchover, 
     return switchover.plan_switchover(cluster, settings, replicas, verdict, params["candidate"]), verdict
 
 
-def hand_over(module: AnsibleModule, caller: Caller, plan: switchover.Switchover) -> float:
-    """Wait for the moment and for calm, and give the order; return what it took."""
+def hand_over(module: AnsibleModule, caller: Caller, plan: switchover.Switchover) -> dict[str, Any]:
+    """Wait for the moment and for calm, and give the order; return who leads then, and what it took."""
     params = module.params
     now = time.time()
     at = params["at"] or now
@@ -228,9 +236,11 @@ def hand_over(module: AnsibleModule, caller: Caller, plan: switchover.Switchover
         )
     began = time.monotonic()
     # Patroni's members know each other's state; whichever is asked passes the order on. Asked once: it may be carried out and its answer lost.
-    url = f"{endpoint(params['servers'][0], params['port'])}/switchover"
-    caller.tell("POST", url, {"leader": plan.leader, "candidate": plan.candidate})
-    return round(time.monotonic() - began, 2)
+    bases = [endpoint(server, params["port"]) for server in params["servers"]]
+    caller.tell("POST", f"{bases[0]}/switchover", switchover.order(plan, params["candidate"]))
+    seconds = round(time.monotonic() - began, 2)
+    leader = patroni.read_cluster(caller.ask_any("GET", [f"{base}/cluster" for base in bases])).leader
+    return {"candidate": leader or plan.candidates[0], "seconds": seconds}
 
 
 if __name__ == "__main__":

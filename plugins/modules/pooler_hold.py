@@ -9,8 +9,8 @@ module: pooler_hold
 short_description: Hold a pooler's clients for as long as the database's lead goes to another server
 version_added: "0.1.0"
 description:
-  - Pauses PgBouncer at the moment O(at), waits until O(candidate) takes writes, tells the local HAProxy so, and resumes PgBouncer. Clients notice nothing
-    but the wait.
+  - Pauses PgBouncer at the moment O(at), waits until one of O(candidates) takes writes, tells the local HAProxy so, and resumes PgBouncer. Clients notice
+    nothing but the wait.
   - Resumes after O(limit) seconds in any case, and after O(start) seconds where O(leader) still leads, for then nothing happened.
   - The pause is held by a shell of its own. It resumes PgBouncer as soon as this module ends, however that happens, so nobody needs to be there to end it.
   - Meant to be run with C(async), so that all servers hold their clients at the same moment.
@@ -23,8 +23,8 @@ options:
     description: C(name) and C(address) of the database server that leads.
     type: dict
     required: true
-  candidate:
-    description: C(name) and C(address) of the database server that is to lead.
+  candidates:
+    description: Addresses of the database servers that may lead then, by their names.
     type: dict
     required: true
   start:
@@ -78,7 +78,7 @@ EXAMPLES = r"""
   nectar.backend.pooler_hold:
     at: 1795946400.25
     leader: {name: db1, address: 10.0.0.1}
-    candidate: {name: db2, address: 10.0.0.2}
+    candidates: {db2: 10.0.0.2, db3: 10.0.0.3}
   async: 60
   poll: 0
 """
@@ -105,7 +105,6 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nectar.backend.plugins.module_utils.json_https import Caller, HttpsError, endpoint
 from ansible_collections.nectar.backend.plugins.module_utils.pooler_hold import (
-    RESUME_TAKEN,
     Hold,
     Look,
     health_commands,
@@ -115,7 +114,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.pooler_hold import 
 ARGUMENT_SPEC: dict[str, Any] = {
     "at": {"type": "float", "required": True},
     "leader": {"type": "dict", "required": True},
-    "candidate": {"type": "dict", "required": True},
+    "candidates": {"type": "dict", "required": True},
     "start": {"type": "float", "default": 2.5},
     "limit": {"type": "float", "default": 5},
     "patroni_port": {"type": "int", "default": 8008},
@@ -201,32 +200,35 @@ def main() -> None:
 
 def watch(params: dict[str, Any], began: float) -> str:
     """Look again and again until there is a reason to let the clients go on."""
-    hold = Hold(params["leader"]["name"], params["candidate"]["name"], params["start"], params["limit"])
+    name, address = params["leader"]["name"], params["leader"]["address"]
+    hold = Hold(name, params["start"], params["limit"])
     caller = Caller(params["ca_file"], timeout=ANSWER_SECONDS)
     while True:
         seconds = time.monotonic() - began
-        leader = ask(caller, params, "leader") if seconds >= hold.start else None
-        why = judge_hold(hold, Look(seconds, ask(caller, params, "candidate"), leader))
-        if why == RESUME_TAKEN:
-            tell_haproxy(params, hold)
+        leader = ask(caller, params, address) if seconds >= hold.start else None
+        candidates = {candidate: ask(caller, params, place) for candidate, place in params["candidates"].items()}
+        look = Look(seconds, candidates, leader)
+        why = judge_hold(hold, look)
+        if look.primary:
+            tell_haproxy(params, look.primary)
         if why:
             return why
         time.sleep(PAUSE)
 
 
-def ask(caller: Caller, params: dict[str, Any], whom: str) -> Any:
+def ask(caller: Caller, params: dict[str, Any], address: str) -> Any:
     """Ask a member's Patroni about itself."""
     try:
-        return caller.ask("GET", f"{endpoint(params[whom]['address'], params['patroni_port'])}/patroni")
+        return caller.ask("GET", f"{endpoint(address, params['patroni_port'])}/patroni")
     except HttpsError:
         return None
 
 
-def tell_haproxy(params: dict[str, Any], hold: Hold) -> None:
+def tell_haproxy(params: dict[str, Any], primary: str) -> None:
     """Spare HAProxy the wait for its next checks; where it doesn't listen, they come all the same."""
     try:
         table = converse(params["haproxy_socket"], "show stat")
-        for command in health_commands(table, params["haproxy_backend"], hold):
+        for command in health_commands(table, params["haproxy_backend"], params["leader"]["name"], primary):
             converse(params["haproxy_socket"], command)
     except OSError:
         return

@@ -11,7 +11,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.pooler_hold import 
     judge_hold,
 )
 
-HOLD = Hold("db1", "db2", start=2.5, limit=5.0)
+HOLD = Hold("db1", start=2.5, limit=5.0)
 PRIMARY = {"role": "primary", "state": "running"}
 PROMOTING = {"role": "replica", "state": "running"}
 STOPPING = {"role": "primary", "state": "stopping"}
@@ -21,14 +21,25 @@ STOPPING = {"role": "primary", "state": "stopping"}
     ("look", "why"),
     [
         pytest.param(Look(0.1), None, id="nobody answers yet"),
-        pytest.param(Look(0.9, PROMOTING), None, id="it has the lead and takes no writes yet"),
-        pytest.param(Look(0.9, PRIMARY), "taken over", id="it takes writes"),
-        pytest.param(Look(0.9, {"role": "master", "state": "running"}), "taken over", id="the older name"),
-        pytest.param(Look(9.0, PRIMARY), "taken over", id="late, but it takes writes"),
-        pytest.param(Look(2.6, PROMOTING, PRIMARY), "nothing happened", id="the former leader still leads"),
-        pytest.param(Look(2.6, PROMOTING, STOPPING), None, id="the former leader stops"),
-        pytest.param(Look(2.4, None, PRIMARY), None, id="there is time yet"),
-        pytest.param(Look(5.0, PROMOTING), "too late", id="the limit"),
+        pytest.param(
+            Look(0.9, {"db2": PROMOTING, "db3": PROMOTING}), None, id="it has the lead and takes no writes yet"
+        ),
+        pytest.param(Look(0.9, {"db2": PRIMARY, "db3": PROMOTING}), "taken over", id="it takes writes"),
+        pytest.param(
+            Look(0.9, {"db2": {"role": "master", "state": "running"}, "db3": PROMOTING}),
+            "taken over",
+            id="the older name",
+        ),
+        pytest.param(Look(0.9, {"db2": None, "db3": PRIMARY}), "taken over", id="the other one takes writes"),
+        pytest.param(Look(9.0, {"db2": PRIMARY, "db3": PROMOTING}), "taken over", id="late, but it takes writes"),
+        pytest.param(
+            Look(2.6, {"db2": PROMOTING, "db3": PROMOTING}, PRIMARY),
+            "nothing happened",
+            id="the former leader still leads",
+        ),
+        pytest.param(Look(2.6, {"db2": PROMOTING, "db3": PROMOTING}, STOPPING), None, id="the former leader stops"),
+        pytest.param(Look(2.4, {"db2": None, "db3": PROMOTING}, PRIMARY), None, id="there is time yet"),
+        pytest.param(Look(5.0, {"db2": PROMOTING, "db3": PROMOTING}), "too late", id="the limit"),
     ],
 )
 def test_judge_hold(look: Look, why: str | None) -> None:
@@ -55,4 +66,4 @@ def table(**states: str) -> str:
     ],
 )
 def test_health_commands(states: dict[str, Any], commands: list[str]) -> None:
-    assert health_commands(table(**states), "primary", HOLD) == commands
+    assert health_commands(table(**states), "primary", "db1", "db2") == commands
