@@ -15,6 +15,8 @@ NOTICES = (8, 30, 90)
 
 def test_the_lead_is_handed_over_under_writes(cluster: Cluster) -> None:
     assert eventually(cluster.whole, 120)
+    foreseen, leader = cluster.done("switchover.yml", "--check"), cluster.leader
+    assert f"{leader} hands the lead to " in foreseen
     with Ledger(cluster.lab.door("production").ask, writers=2, pause=0.1) as ledger:
         for notice in NOTICES:
             assert eventually(lambda: len(ledger.entries) > 5, 30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 RESUME_TAKEN, RESUME_STAYED, RESUME_LATE = "taken over", "nothing happened", "too late"
@@ -22,16 +22,11 @@ class Hold:
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen so many seconds into the hold; None where nobody answered."""
+    """What was seen so many seconds into the hold: which standby takes writes by now, and what the leader answers; None where there is none."""
 
     seconds: float
-    candidates: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    primary: str | None = None
     leader: Mapping[str, Any] | None = None
-
-    @property
-    def primary(self) -> str | None:
-        """Which of the candidates takes writes."""
-        return next((name for name, answer in self.candidates.items() if is_primary(answer)), None)
 
 
 def judge_hold(hold: Hold, look: Look) -> str | None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from ansible_collections.nectar.backend.plugins.module_utils.gate_database impor
 from ansible_collections.nectar.backend.plugins.module_utils.gates import PASS, Verdict
 from ansible_collections.nectar.backend.plugins.module_utils.patroni import Cluster
 
+ANSWER = re.compile(r'ed over to [\\"]*([^\\"]+)')
+
 
 class SwitchoverError(Exception):
     """No member can take the lead; nothing overrides that."""
@@ -18,17 +21,27 @@ class SwitchoverError(Exception):
 
 @dataclass(frozen=True)
 class Switchover:
-    """Who hands the lead over, who may take it, the likeliest first, and what speaks against doing it now."""
+    """Who hands the lead over, who may take it, the likeliest first, and what speaks against doing it now.
+
+    Patroni is told whom to hand it to, the `named`, only where it must be: a person named one, there is but one, or Patroni is paused. Then
+    the others sleep for 2 s before they follow (`process_unhealthy_cluster` in Patroni 4.0's ha.py), and commits wait for them.
+    """
 
     leader: str
     candidates: tuple[str, ...]
     doubts: tuple[str, ...] = ()
+    named: str = ""
+
+    @property
+    def order(self) -> dict[str, str]:
+        """What Patroni is asked for, as its REST API takes it."""
+        return {"leader": self.leader, **({"candidate": self.named} if self.named else {})}
 
 
 def plan_switchover(
     cluster: Cluster, settings: Mapping[str, Any], replicas: tuple[Replica, ...], verdict: Verdict, wanted: str = ""
 ) -> Switchover:
-    """Choose who may take over: the wanted member, or every synchronous standby, the one that is least behind first."""
+    """Choose who may take over: the wanted member, or every standby that holds what was acknowledged, the one that is least behind first."""
     leader = cluster.leader
     if leader is None:
         raise SwitchoverError("no member leads now, so there is no lead to hand over; see why with `patronictl list`")
@@ -41,15 +54,20 @@ def plan_switchover(
         )
     if wanted and wanted not in able:
         raise SwitchoverError(f"candidate: {wanted} can't take over; expected one of {', '.join(able)}, or none")
+    named = wanted or (able[0] if len(able) == 1 else "")
     doubts = () if verdict.verdict == PASS else (verdict.reason,)
     if settings.get("pause"):
+        named = named or able[0]
         doubts = ("Patroni is paused, and acts on nothing by itself; `patronictl resume` ends that", *doubts)
-    return Switchover(leader, (wanted,) if wanted else tuple(able), doubts)
+    return Switchover(leader, (named,) if named else tuple(able), doubts, named)
 
 
-def order(plan: Switchover, wanted: str) -> dict[str, str]:
-    """Return what Patroni is asked for, as its REST API takes it: without a candidate, its standbys contend for the lead."""
-    return {"leader": plan.leader, **({"candidate": wanted} if wanted else {})}
+def read_answer(answer: str) -> str:
+    """Return who leads now by what Patroni answered: `Successfully switched over to "db2"`, or `Switched over to "db3" instead of "db2"`."""
+    found = ANSWER.search(answer)
+    if not found:
+        raise SwitchoverError(f"Patroni answered {answer!r}; see who leads with `patronictl list`")
+    return found[1]
 
 
 def fit_standbys(cluster: Cluster, settings: Mapping[str, Any], replicas: tuple[Replica, ...]) -> list[str]:

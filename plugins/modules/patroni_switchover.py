@@ -10,9 +10,9 @@ short_description: Hand a Patroni cluster's lead to another member, on purpose
 version_added: "0.1.0"
 description:
   - Runs on the server that leads. Writes a checkpoint, waits for the moment O(at), sees that no client's transaction is open, and asks Patroni for the
-    switchover, to O(candidate) or to whichever synchronous standby takes the lead first.
-  - The latter is sooner over for those who write. Standbys that contend for the lead follow the one that got it at once; where one is named, the others
-    leave it 2 seconds to take the lead, and only then hold what it commits.
+    switchover, to O(candidate) or to whichever standby takes the lead first.
+  - The latter is mostly sooner over for those who write. A standby that contends for the lead in vain follows the one that got it at once; where one is
+    named, the others sleep for 2 seconds first, and commits wait for them.
   - Refuses where fewer than O(standbys) stream, where one is too far behind, or where a transaction is open for too long; O(force=true) goes on all the same.
   - Where transactions don't end within O(quiet) seconds after O(at), nothing has happened, and the module says so. With poolers that hold
     their clients from O(at) on, as M(nectar.backend.pooler_hold) makes them, that means that one of them didn't.
@@ -236,11 +236,8 @@ def hand_over(module: AnsibleModule, caller: Caller, plan: switchover.Switchover
         )
     began = time.monotonic()
     # Patroni's members know each other's state; whichever is asked passes the order on. Asked once: it may be carried out and its answer lost.
-    bases = [endpoint(server, params["port"]) for server in params["servers"]]
-    caller.tell("POST", f"{bases[0]}/switchover", switchover.order(plan, params["candidate"]))
-    seconds = round(time.monotonic() - began, 2)
-    leader = patroni.read_cluster(caller.ask_any("GET", [f"{base}/cluster" for base in bases])).leader
-    return {"candidate": leader or plan.candidates[0], "seconds": seconds}
+    answer = caller.tell("POST", f"{endpoint(params['servers'][0], params['port'])}/switchover", plan.order)
+    return {"candidate": switchover.read_answer(answer), "seconds": round(time.monotonic() - began, 2)}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ module: pooler_hold
 short_description: Hold a pooler's clients for as long as the database's lead goes to another server
 version_added: "0.1.0"
 description:
-  - Pauses PgBouncer at the moment O(at), waits until one of O(candidates) takes writes, tells the local HAProxy so, and resumes PgBouncer. Clients notice
+  - Pauses PgBouncer at the moment O(at), waits until one of O(standbys) takes writes, tells the local HAProxy so, and resumes PgBouncer. Clients notice
     nothing but the wait.
   - Resumes after O(limit) seconds in any case, and after O(start) seconds where O(leader) still leads, for then nothing happened.
   - The pause is held by a shell of its own. It resumes PgBouncer as soon as this module ends, however that happens, so nobody needs to be there to end it.
@@ -23,8 +23,8 @@ options:
     description: C(name) and C(address) of the database server that leads.
     type: dict
     required: true
-  candidates:
-    description: Addresses of the database servers that may lead then, by their names.
+  standbys:
+    description: Addresses of the database servers that may lead then, by their names. The first to take writes ends the wait.
     type: dict
     required: true
   start:
@@ -78,7 +78,7 @@ EXAMPLES = r"""
   nectar.backend.pooler_hold:
     at: 1795946400.25
     leader: {name: db1, address: 10.0.0.1}
-    candidates: {db2: 10.0.0.2, db3: 10.0.0.3}
+    standbys: {db2: 10.0.0.2, db3: 10.0.0.3}
   async: 60
   poll: 0
 """
@@ -108,13 +108,14 @@ from ansible_collections.nectar.backend.plugins.module_utils.pooler_hold import 
     Hold,
     Look,
     health_commands,
+    is_primary,
     judge_hold,
 )
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "at": {"type": "float", "required": True},
     "leader": {"type": "dict", "required": True},
-    "candidates": {"type": "dict", "required": True},
+    "standbys": {"type": "dict", "required": True},
     "start": {"type": "float", "default": 2.5},
     "limit": {"type": "float", "default": 5},
     "patroni_port": {"type": "int", "default": 8008},
@@ -206,14 +207,20 @@ def watch(params: dict[str, Any], began: float) -> str:
     while True:
         seconds = time.monotonic() - began
         leader = ask(caller, params, address) if seconds >= hold.start else None
-        candidates = {candidate: ask(caller, params, place) for candidate, place in params["candidates"].items()}
-        look = Look(seconds, candidates, leader)
-        why = judge_hold(hold, look)
-        if look.primary:
-            tell_haproxy(params, look.primary)
+        primary = find_primary(caller, params)
+        why = judge_hold(hold, Look(seconds, primary, leader))
+        if primary:
+            tell_haproxy(params, primary)
         if why:
             return why
         time.sleep(PAUSE)
+
+
+def find_primary(caller: Caller, params: dict[str, Any]) -> str | None:
+    """Ask the standbys, until one of them takes writes."""
+    return next(
+        (name for name, address in params["standbys"].items() if is_primary(ask(caller, params, address))), None
+    )
 
 
 def ask(caller: Caller, params: dict[str, Any], address: str) -> Any:

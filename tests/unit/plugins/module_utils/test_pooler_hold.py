@@ -8,6 +8,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.pooler_hold import 
     Hold,
     Look,
     health_commands,
+    is_primary,
     judge_hold,
 )
 
@@ -20,30 +21,31 @@ STOPPING = {"role": "primary", "state": "stopping"}
 @pytest.mark.parametrize(
     ("look", "why"),
     [
-        pytest.param(Look(0.1), None, id="nobody answers yet"),
-        pytest.param(
-            Look(0.9, {"db2": PROMOTING, "db3": PROMOTING}), None, id="it has the lead and takes no writes yet"
-        ),
-        pytest.param(Look(0.9, {"db2": PRIMARY, "db3": PROMOTING}), "taken over", id="it takes writes"),
-        pytest.param(
-            Look(0.9, {"db2": {"role": "master", "state": "running"}, "db3": PROMOTING}),
-            "taken over",
-            id="the older name",
-        ),
-        pytest.param(Look(0.9, {"db2": None, "db3": PRIMARY}), "taken over", id="the other one takes writes"),
-        pytest.param(Look(9.0, {"db2": PRIMARY, "db3": PROMOTING}), "taken over", id="late, but it takes writes"),
-        pytest.param(
-            Look(2.6, {"db2": PROMOTING, "db3": PROMOTING}, PRIMARY),
-            "nothing happened",
-            id="the former leader still leads",
-        ),
-        pytest.param(Look(2.6, {"db2": PROMOTING, "db3": PROMOTING}, STOPPING), None, id="the former leader stops"),
-        pytest.param(Look(2.4, {"db2": None, "db3": PROMOTING}, PRIMARY), None, id="there is time yet"),
-        pytest.param(Look(5.0, {"db2": PROMOTING, "db3": PROMOTING}), "too late", id="the limit"),
+        pytest.param(Look(0.9), None, id="nobody takes writes yet"),
+        pytest.param(Look(0.9, "db2"), "taken over", id="one does"),
+        pytest.param(Look(9.0, "db2"), "taken over", id="late, but one does"),
+        pytest.param(Look(2.6, None, PRIMARY), "nothing happened", id="the former leader still leads"),
+        pytest.param(Look(2.6, None, STOPPING), None, id="the former leader stops"),
+        pytest.param(Look(2.4, None, PRIMARY), None, id="there is time yet"),
+        pytest.param(Look(5.0), "too late", id="the limit"),
     ],
 )
 def test_judge_hold(look: Look, why: str | None) -> None:
     assert judge_hold(HOLD, look) == why
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        pytest.param(None, False, id="no answer"),
+        pytest.param(PROMOTING, False, id="it has the lead and takes no writes yet"),
+        pytest.param(PRIMARY, True, id="it takes writes"),
+        pytest.param({"role": "master", "state": "running"}, True, id="the older name"),
+        pytest.param(STOPPING, False, id="it stops"),
+    ],
+)
+def test_is_primary(answer: dict[str, str] | None, expected: bool) -> None:
+    assert is_primary(answer) is expected
 
 
 def table(**states: str) -> str:

@@ -10,8 +10,8 @@ from ansible_collections.nectar.backend.plugins.module_utils.patroni import Clus
 from ansible_collections.nectar.backend.plugins.module_utils.switchover import (
     Switchover,
     SwitchoverError,
-    order,
     plan_switchover,
+    read_answer,
 )
 
 LEADER = Member("db2", "leader", "running")
@@ -32,14 +32,15 @@ BAD = Verdict("database", HOLD, "1 of 2 replicas stream")
             BOTH, QUORUM, (Replica("db3", "streaming", 0), Replica("db1", "streaming", 0)), GOOD, "",
             Switchover("db2", ("db1", "db3")), id="by name where both are as far",
         ),
-        pytest.param(BOTH, QUORUM, AHEAD, GOOD, "db1", Switchover("db2", ("db1",)), id="the one that was named"),
-        pytest.param(ONE, QUORUM, AHEAD, BAD, "", Switchover("db2", ("db1",), (BAD.reason,)), id="only one holds all"),
+        pytest.param(BOTH, QUORUM, AHEAD, GOOD, "db1", Switchover("db2", ("db1",), (), "db1"), id="the one that was named"),
+        pytest.param(ONE, QUORUM, AHEAD, BAD, "", Switchover("db2", ("db1",), (BAD.reason,), "db1"), id="only one holds all"),
         pytest.param(
             BOTH, QUORUM, (Replica("db1", "streaming", 9), Replica("db3", "catchup", 0)), BAD, "",
-            Switchover("db2", ("db1",), (BAD.reason,)), id="the other one catches up",
+            Switchover("db2", ("db1",), (BAD.reason,), "db1"), id="the other one catches up",
         ),
         pytest.param(
-            Cluster((Member("db1", "replica", "running"), LEADER)), {}, AHEAD, GOOD, "", Switchover("db2", ("db1",)),
+            Cluster((Member("db1", "replica", "running"), LEADER)), {}, AHEAD, GOOD, "",
+            Switchover("db2", ("db1",), (), "db1"),
             id="commits wait for nobody, so any standby will do",
         ),
     ],
@@ -55,10 +56,18 @@ def test_plan_switchover(
     assert plan_switchover(cluster, settings, replicas, verdict, wanted) == planned
 
 
-def test_patroni_is_told_a_candidate_only_where_a_person_named_one() -> None:
-    plan = plan_switchover(BOTH, QUORUM, AHEAD, GOOD)
-    assert order(plan, "") == {"leader": "db2"}
-    assert order(plan, "db1") == {"leader": "db2", "candidate": "db1"}
+def test_patroni_is_told_a_candidate_only_where_it_must_be() -> None:
+    assert plan_switchover(BOTH, QUORUM, AHEAD, GOOD).order == {"leader": "db2"}
+    assert plan_switchover(BOTH, QUORUM, AHEAD, GOOD, "db1").order == {"leader": "db2", "candidate": "db1"}
+    # It hands the lead over to nobody else then.
+    assert plan_switchover(BOTH, {**QUORUM, "pause": True}, AHEAD, GOOD).order == {"leader": "db2", "candidate": "db3"}
+
+
+def test_who_leads_is_read_from_the_answer() -> None:
+    assert read_answer('Successfully switched over to "db2"') == "db2"
+    assert read_answer('Switched over to "db3" instead of "db2"') == "db3"
+    with pytest.raises(SwitchoverError, match="Switchover status unknown"):
+        read_answer("Switchover status unknown")
 
 
 def test_a_paused_patroni_is_a_doubt_beside_the_gates() -> None:

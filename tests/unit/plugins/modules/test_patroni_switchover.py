@@ -102,7 +102,7 @@ def test_check_mode_names_who_may_take_over(cluster: Cluster) -> None:
     ("streaming", "arguments", "ordered", "says"),
     [
         pytest.param(("db2",), {}, [], "The lead stays with db1: 1 of 2 replicas stream", id="one of two streams"),
-        pytest.param(("db2",), {"force": True}, [""], "", id="and it is forced"),
+        pytest.param(("db2",), {"force": True}, ["db2"], "", id="and it is forced"),
         pytest.param((), {"force": True}, [], "no standby of db1 holds", id="none can be forced"),
         pytest.param(("db2", "db3"), {"candidate": "db3"}, ["db3"], "", id="named"),
         pytest.param(("db2", "db3"), {"at": 5.0}, [], "give it more notice", id="too late"),

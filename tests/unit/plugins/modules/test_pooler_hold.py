@@ -45,7 +45,7 @@ class Pooler:
         given = {
             "at": time.time() + 0.3,
             "leader": {"name": "db1", "address": "127.0.0.1"},
-            "candidates": {"db2": "127.0.0.1"},
+            "standbys": {"db2": "127.0.0.1"},
             "patroni_port": self.server.port,
             "ca_file": self.server.cert_file,
             "haproxy_socket": str(self.place / "none"),
