@@ -15,7 +15,6 @@ RESUME_TAKEN, RESUME_STAYED, RESUME_LATE = "taken over", "nothing happened", "to
 class Hold:
     """How long clients may be held, in seconds: until the lead leaves the leader, and in all."""
 
-    leader: str
     start: float
     limit: float
 

@@ -12,7 +12,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.gate_database impor
 from ansible_collections.nectar.backend.plugins.module_utils.gates import PASS, Verdict
 from ansible_collections.nectar.backend.plugins.module_utils.patroni import Cluster
 
-ANSWER = re.compile(r'ed over to [\\"]*([^\\"]+)')
+ANSWER = re.compile(r'ed over to "([^"]+)"')
 
 
 class SwitchoverError(Exception):

@@ -201,12 +201,11 @@ def main() -> None:
 
 def watch(params: dict[str, Any], began: float) -> str:
     """Look again and again until there is a reason to let the clients go on."""
-    name, address = params["leader"]["name"], params["leader"]["address"]
-    hold = Hold(name, params["start"], params["limit"])
+    hold = Hold(params["start"], params["limit"])
     caller = Caller(params["ca_file"], timeout=ANSWER_SECONDS)
     while True:
         seconds = time.monotonic() - began
-        leader = ask(caller, params, address) if seconds >= hold.start else None
+        leader = ask(caller, params, params["leader"]["address"]) if seconds >= hold.start else None
         primary = find_primary(caller, params)
         why = judge_hold(hold, Look(seconds, primary, leader))
         if primary:

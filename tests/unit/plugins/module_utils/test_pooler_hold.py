@@ -12,7 +12,7 @@ from ansible_collections.nectar.backend.plugins.module_utils.pooler_hold import 
     judge_hold,
 )
 
-HOLD = Hold("db1", start=2.5, limit=5.0)
+HOLD = Hold(start=2.5, limit=5.0)
 PRIMARY = {"role": "primary", "state": "running"}
 PROMOTING = {"role": "replica", "state": "running"}
 STOPPING = {"role": "primary", "state": "stopping"}

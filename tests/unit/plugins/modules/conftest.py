@@ -55,7 +55,8 @@ def make_handler(world: JsonServer) -> type[BaseHTTPRequestHandler]:
             world.asked.append((self.command, self.path, body))
             world.authorizations.append(self.headers.get("Authorization") or "")
             status, reply = world.answer(self.command, self.path, body)
-            content = json.dumps(reply).encode()
+            # Patroni answers orders in plain words.
+            content = (reply if isinstance(reply, str) else json.dumps(reply)).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
