@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench.campaign import Campaign, Place, rehearse
 from bench.harness import BenchError
 from bench.targets import failover
 
@@ -51,14 +52,14 @@ def drill(kinds: str, rounds: int) -> dict[str, Any]:
         raise BenchError(f"rounds is {rounds}; expected at least 1.")
     if (missing := failover.missing()) is not None:
         raise BenchError(missing)
-    lab, faults, ledger = failover.load_harness()
-    chosen, load, began = choose_kinds(kinds, list(faults.FAULTS)), os.getloadavg()[0], time.time()
+    place = Place()
+    chosen, load, began = choose_kinds(kinds, place.kinds), os.getloadavg()[0], time.time()
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    found = failover.rehearse(lab, faults, ledger, chosen, rounds, say)
-    return {"began": began, "load": load, "cores": os.cpu_count(), **distribution(found, ledger.summarise)}
+    found = rehearse(place, chosen, rounds, say)
+    return {"began": began, "load": load, "cores": os.cpu_count(), **distribution(found, place.ledger.summarise)}
 
 
 def choose_kinds(given: str, known: Sequence[str]) -> list[str]:
@@ -81,9 +82,7 @@ def short(name: str) -> str:
     return "-".join(name.lower().replace("'", "").replace("-", " ").split())
 
 
-def distribution(
-    found: failover.Campaign, summarise: Callable[[Sequence[float]], Mapping[str, float]]
-) -> dict[str, Any]:
+def distribution(found: Campaign, summarise: Callable[[Sequence[float]], Mapping[str, float]]) -> dict[str, Any]:
     """What came out, for a script: seconds without an acknowledged write by kind, each one and how they are spread."""
     figures = asdict(found)
     silences = figures.pop("silences")

@@ -47,13 +47,17 @@ systemd-run --quiet --collect --unit nectar-witness --property StandardError=app
 
 @dataclass(frozen=True)
 class Fault:
-    """One kind of fault; `wait` is how many seconds it must last before it is undone."""
+    """One kind of fault.
+
+    It lasts for `wait` seconds, and longer, up to `patience`, until commits are acknowledged again: some only are once it is undone.
+    """
 
     name: str
     inject: Callable[[Database, str], None]
     heal: Callable[[Database, str], None]
     wait: float = 0.0
     leads_etcd: bool = False
+    patience: float = 120.0
 
 
 class Database:
@@ -95,6 +99,18 @@ class Database:
         except AssertionError:
             return False
         return True
+
+    def standbys(self, primary: str) -> list[str]:
+        return [host for host in HOSTS if host != primary]
+
+    def timeline(self) -> int:
+        """How often the lead has moved since the cluster began."""
+        return max((int(member.get("TL") or 0) for member in self.members().values()), default=0)
+
+    def set_retry_timeout(self, seconds: int) -> None:
+        """Let a leader miss etcd for so long, until it is said again."""
+        setting = f"patronictl --config-file /etc/patroni/config.yml edit-config --force --quiet --set retry_timeout={seconds}"
+        self.lab.inside(HOSTS[0], f"timeout 20 {setting}")
 
     def etcd_leader(self) -> str | None:
         """The host whose member leads etcd."""
@@ -145,6 +161,29 @@ def void(_value: object) -> None:
     """For what is done for its effect."""
 
 
+def _on_standbys(order: str) -> Callable[[Database, str], None]:
+    def act(database: Database, host: str) -> None:
+        for standby in database.standbys(host):
+            database.lab.inside(standby, order)
+
+    return act
+
+
+def _cut_link(database: Database, host: str) -> None:
+    """Between the primary and one standby; both still see everybody else."""
+    addresses = database.lab.inside(database.standbys(host)[0], "hostname -I").split()
+    rules = "\n".join(
+        f"{family} {end} {address} drop"
+        for address in addresses
+        for family in (["ip6"] if ":" in address else ["ip"])
+        for end in ("saddr", "daddr")
+    )
+    chains = "\n".join(
+        f"chain {hook} {{ type filter hook {hook} priority -300;\n{rules}\n}}" for hook in ("input", "output")
+    )
+    database.lab.inside(host, "nft -f -", text=f"table inet fault {{\n{chains}\n}}\n")
+
+
 def _settle(_database: Database, _host: str) -> None:
     """Nothing to undo: the host's own services come back by themselves."""
 
@@ -155,6 +194,11 @@ table inet fault {
   chain out { type filter hook output priority -300; policy drop; oif lo accept; }
 }
 END"""
+# What a table grows by has no room then.
+FILL_DATA = """
+free=$(df --output=avail --block-size=1K /var/lib/postgresql | tail -n 1)
+fallocate --length "${free}KiB" /var/lib/postgresql/filled
+"""
 # What keeps the log small is held meanwhile, for it would make room again; a postmaster that is gone ends psql with 2.
 FILL_LOG = f"""
 free=$(df --output=avail --block-size=1K /var/lib/postgresql-wal | tail -n 1)
@@ -177,6 +221,10 @@ rm /var/lib/postgresql-wal/filled
 echo "PostgreSQL runs on with no room for its log: psql ended with $code" >&2
 exit 1
 """
+# The primary keeps its lead as long as every member says that no other leads.
+LOSE_ETCD = "systemctl kill --signal KILL etcd; systemctl stop etcd"
+# Some of what orders and their log need, and commits wait for it; commands come in past the network.
+SLOW_LINK = "tc qdisc add dev eth0 root tbf rate 256kbit burst 8kb latency 400ms"
 KILL_POSTMASTER = "kill -9 $(head -n 1 /var/lib/postgresql/*/main/postmaster.pid)"
 FAULTS = {
     fault.name: fault
@@ -205,6 +253,10 @@ FAULTS = {
             _settle,
             wait=10,
         ),
+        Fault("etcd's majority lost", _on_standbys(LOSE_ETCD), _on_standbys("systemctl start etcd"), wait=30),
+        Fault("link to a standby cut", _cut_link, _systemd("nft delete table inet fault"), wait=30),
+        Fault("link slow", _systemd(SLOW_LINK), _systemd("tc qdisc del dev eth0 root"), wait=30),
+        Fault("disk of the data full", _systemd(FILL_DATA), _systemd("rm -f /var/lib/postgresql/filled"), wait=20, patience=30),
         Fault("disk of the log full", _systemd(FILL_LOG), _systemd("rm -f /var/lib/postgresql-wal/filled")),
     )
 }  # fmt: skip
@@ -220,7 +272,7 @@ class Outcome:
     whole: bool
 
 
-def suffer(database: Database, ledger: Ledger, fault: Fault, patience: float = 120) -> Outcome:
+def suffer(database: Database, ledger: Ledger, fault: Fault) -> Outcome:
     """Do it to the primary's host under way, see commits acknowledged again, and undo it; wait until all is whole before and after."""
     assert eventually(database.whole, 180), f"the cluster isn't whole: {database.members()}"
     victim = eventually(database.primary, 60)
@@ -236,12 +288,17 @@ def suffer(database: Database, ledger: Ledger, fault: Fault, patience: float = 1
         fault.inject(database, victim)
         injected = time.monotonic()
         # Two seconds later nothing of what was under way can still be answered by a server that is gone.
-        eventually(lambda: len(ledger.acknowledged(injected + 2)) >= 5, patience, pause=0.1)
+        eventually(lambda: len(ledger.acknowledged(injected + 2)) >= 5, fault.patience, pause=0.1)
         eventually(lambda: time.monotonic() > moment + fault.wait, fault.wait + 1, pause=0.1)
-        silence = ledger.silence(moment, time.monotonic())
+        undone = time.monotonic()
     finally:
         # Also where a person ends it on the way.
         fault.heal(database, victim)
+    if not ledger.acknowledged(injected + 2, undone):
+        # Nobody could help but by undoing it.
+        eventually(lambda: ledger.acknowledged(undone), fault.patience, pause=0.1)
+        undone = time.monotonic()
+    silence = ledger.silence(moment, undone)
     whole = eventually(database.whole, 180)
     if fault.leads_etcd:
         database.lab.inside(victim, "systemctl start nectar-etcd-lead.timer")

@@ -69,7 +69,9 @@ class Ledger:
     def acknowledged(self, since: float, until: float = float("inf")) -> list[Entry]:
         """The writes that were sent after one moment and acknowledged before another."""
         with self._lock:
-            return [entry for entry in self.entries if entry.sent >= since and entry.done <= until]
+            # They come in the order in which they were done, but for the moment until a thread has written down its own.
+            recent = itertools.takewhile(lambda entry: entry.done > since - 1, reversed(self.entries))
+            return [entry for entry in recent if entry.sent >= since and entry.done <= until][::-1]
 
     def silence(self, since: float, until: float) -> float:
         """The longest time without an acknowledgement that reaches into these moments, in seconds."""

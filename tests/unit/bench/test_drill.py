@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench import drill
+from bench.campaign import Campaign
 from bench.harness import BenchError
-from bench.targets import failover
 
 KNOWN = ["postmaster killed", "Patroni killed", "host lost", "host lost with etcd's lead", "host frozen past its lease"]
 
@@ -45,7 +45,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"min": min(values), "median": 2.5, "p95": max(values), "max": max(values)}
 
 
-CAMPAIGN = failover.Campaign({"postmaster killed": [2.0, 3.0], "host lost": [20.04, 21.0]}, 900, 7, 1, 450, 0)
+CAMPAIGN = Campaign({"postmaster killed": [2.0, 3.0], "host lost": [20.04, 21.0]}, 900, 7, 1, 450, 0)
 
 
 def test_what_came_out_is_a_distribution() -> None:

@@ -6,11 +6,15 @@ from __future__ import annotations
 import importlib
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.campaign import Campaign, Endurance, Handover
+from bench.harness import Figure
 from bench.targets import failover
 
 SHARED = str(Path(__file__).resolve().parents[3] / "molecule" / "shared")
@@ -18,6 +22,7 @@ sys.path.insert(0, SHARED)
 ledger: Any = importlib.import_module("ledger")
 client: Any = importlib.import_module("client")
 sys.path.remove(SHARED)
+PEACE = Endurance(minutes=30, acknowledged=90_000, refused=0, lost=0, failovers=0, silence=0.4)
 
 
 @pytest.mark.parametrize(
@@ -107,10 +112,37 @@ def test_summarise(values: list[float], expected: dict[str, float]) -> None:
     assert ledger.summarise(values) == expected
 
 
-def test_figures_say_what_was_lost_and_which_goal_was_missed() -> None:
+def figures(handovers: Sequence[Handover] = (), endured: Endurance = PEACE, lost: int = 0) -> dict[str, Figure]:
     silences = {"postmaster killed": [2.0, 2.5, 9.0], "Patroni killed": [0.2]}
-    rows = {row.figure: row for row in failover.figures(silences, 1000, 1, 500, 0, ledger.summarise)}
+    faults = Campaign(silences, 1000, 7, lost, 500, 0)
+    rows = [
+        *failover.fault_figures(silences, ledger.summarise),
+        *(failover.handover_figures(handovers, ledger.summarise) if handovers else ()),
+        *failover.endurance_figures(endured),
+        *failover.loss_figures(faults, endured, handovers),
+    ]
+    return {row.figure: row for row in rows}
+
+
+def test_figures_say_what_was_lost_and_which_goal_was_missed() -> None:
+    rows = figures(lost=1)
     assert (rows["postmaster killed, median"].value, rows["postmaster killed, median"].meets_goal) == (2.5, True)
     assert (rows["postmaster killed, max"].value, rows["postmaster killed, max"].goal) == (9.0, None)
     assert rows["acknowledged commits lost"].meets_goal is False
     assert rows["commits by two primaries"].meets_goal is True
+    assert (rows["acknowledged commits"].value, rows["acknowledged commits"].meets_goal) == (91_000, False)
+
+
+def test_what_a_switchover_fails_or_loses_counts_and_its_longest_pause() -> None:
+    rows = figures([Handover(1000, 0, 1.5, 0), Handover(1000, 3, 4.0, 2)], lost=1)
+    assert (rows["planned switchover, failed requests"].value, rows["acknowledged commits lost"].value) == (3, 3)
+    longest = rows["planned switchover, longest pause, max"]
+    assert (longest.value, longest.meets_goal) == (4.0, False)
+    assert rows["planned switchover, longest pause, min"].goal is None
+
+
+def test_a_failover_without_a_fault_is_no_success() -> None:
+    rows = figures(endured=replace(PEACE, acknowledged=99_000, failovers=1, lost=2))
+    assert rows["failovers without a fault"].meets_goal is False
+    assert rows["acknowledged commits lost"].value == 2
+    assert rows["acknowledged commits"].meets_goal is True
