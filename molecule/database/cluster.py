@@ -61,6 +61,14 @@ class Cluster(Database):
         """What the last drill proved there."""
         return dict(json.loads(self.lab.inside(server, f"cat {PROOF}")))
 
+    def segments(self) -> tuple[int, int]:
+        """The number of the log's segment in which the primary's timeline began, and of the one that it writes."""
+        leader = self.leader
+        name = self.ask("SELECT pg_walfile_name(pg_current_wal_lsn())", server=leader)
+        history = f"tail -n 1 /var/lib/postgresql/*/main/pg_wal/{name[:8]}.history"
+        high, low = self.lab.inside(leader, history).split()[1].split("/")
+        return int(high, 16) * 256 + (int(low, 16) >> 24), int(name[8:16], 16) * 256 + int(name[16:], 16)
+
     def is_archived(self, server: str) -> bool:
         """Whether nothing waits for the archive."""
         waiting = "ls /var/lib/postgresql-wal/*/main/archive_status | grep -c ready || true"

@@ -137,7 +137,10 @@ class Database:
 
     def watch_no_more(self) -> None:
         for host in HOSTS:
-            self.lab.inside(host, "systemctl stop nectar-witness; rm -f /var/tmp/nectar-witness")
+            self.lab.inside(
+                host,
+                "! systemctl is-active --quiet nectar-witness || systemctl stop nectar-witness; rm -f /var/tmp/nectar-witness",
+            )
 
     def rivals(self) -> tuple[int, list[tuple[Act, Act]]]:
         """How many commits the witnesses saw acknowledged, and those that two primaries must have given."""

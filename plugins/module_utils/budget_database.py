@@ -160,12 +160,13 @@ def wal_parameters(wal: int) -> dict[str, dict[str, Any]]:
     """How the filesystem of the write-ahead log is shared, in whole segments.
 
     A former primary is rewound to its last checkpoint, up to max_wal_size ago, so more than that is kept. Log that is kept, a checkpoint
-    that is late, and the segments of the next one fill at most seven eighths.
+    that is late, and the segments of the next one fill at most seven eighths; so does log of which each segment is there twice, for
+    a new primary has its own copy of the one in which it begins.
     """
     shares = {
         "max_wal_size": (4, "a quarter"),
         "min_wal_size": (2, "an eighth"),
-        "wal_keep_size": (7, "seven sixteenths"),
+        "wal_keep_size": (5, "five sixteenths"),
         "max_slot_wal_keep_size": (4, "a quarter"),
     }
     usable = min(wal, MOST_WAL)

@@ -18,7 +18,7 @@ FRAGMENT_ORDER = 60
 LOSS = "tcp-ut 2s"
 # Each check is a request that may ask the database, from every load balancer and to every server. Requests that meet a dead server
 # are sent to another one anyway, so those that are well are asked seldom, and those in doubt often.
-CHECK = "check inter 2s fastinter 300ms downinter 1s fall 2 rise 2"
+CHECK = "check inter 2s fastinter 300ms downinter 500ms fall 2 rise 2"
 # One that asks the database waits as long as a pooler holds its clients while the lead is handed over, 5 seconds at most: two that
 # follow each other must outlast that, or every server would be given up at once.
 CHECK_PATIENCE = "3s"

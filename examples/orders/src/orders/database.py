@@ -33,7 +33,7 @@ Row = TypeVar("Row")
 # handed over, and then must connect, and log in, itself.
 HOLD = 6.0
 # Seconds between two tries while the database is away.
-RETRY_PAUSE = 0.5
+RETRY_PAUSE = 0.2
 COLUMNS = "id, customer_id AS customer, quantity, total_cents, placed_at"
 # Nothing but the constant above is put into these texts; values go beside them.
 INSERT = f"INSERT INTO orders (customer_id, quantity, total_cents) VALUES (%s, %s, %s) RETURNING {COLUMNS}"  # noqa: S608 - a constant

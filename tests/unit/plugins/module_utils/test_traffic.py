@@ -66,7 +66,7 @@ def test_fragment() -> None:
         "    http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host production.nectar.test hdr X-Forwarded-Proto https hdr Connection close\n"
         "    http-check expect status 200\n"
         "    timeout check 3s\n"
-        "    default-server check inter 2s fastinter 300ms downinter 1s fall 2 rise 2 maxconn 64\n"
+        "    default-server check inter 2s fastinter 300ms downinter 500ms fall 2 rise 2 maxconn 64\n"
         "    use-server app1-%[var(txn.slot)] if { stopping } { rand(2) lt 1 }\n"
         "    use-server app2-%[var(txn.slot)] if { stopping }\n"
         "    use-server app1-%[var(txn.slot)] if { stopping }\n"
