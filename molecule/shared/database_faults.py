@@ -119,7 +119,8 @@ class Database:
                 status = json.loads(self.lab.inside(host, f"{ETCDCTL} endpoint status --write-out json"))[0]["Status"]
             except AssertionError:
                 continue
-            if status["leader"] == status["header"]["member_id"]:
+            # While there is none, the answer names none.
+            if status.get("leader") == status["header"]["member_id"]:
                 return host
         return None
 
