@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.harness import ROOT, BenchError
+from bench.place import current_lab
 from bench.playing import play
-from nectar_backend.project import find_lab
 
 Say = Callable[[str], None]
 # Kinds whose length hangs on how long Patroni waits for etcd; they are done with the second value, too.
@@ -61,18 +60,18 @@ class Endurance:
     silence: float
 
 
-class Place:
+class FaultLab:
     """The lab, as Molecule's own modules see it."""
 
     def __init__(self) -> None:
-        os.environ.setdefault("NECTAR_LAB", find_lab(os.environ, Path.home()).directory.name)
+        os.environ.setdefault("NECTAR_LAB", current_lab().directory.name)
         shared = str(ROOT / "molecule/shared")
         if shared not in sys.path:
             sys.path.insert(0, shared)
-        lab, self.faults, self.ledger, self.client = (
+        hosts, self.faults, self.ledger, self.client = (
             importlib.import_module(name) for name in ("lab", "database_faults", "ledger", "client")
         )
-        self.database: Any = self.faults.Database(lab.Lab())
+        self.database: Any = self.faults.Database(hosts.Lab())
         self.door: Any = self.database.lab.door("production")
 
     @property
@@ -84,7 +83,7 @@ class Place:
             raise BenchError(f"{why}: {self.database.members()}; look at the lab with `patronictl list`.")
 
 
-def rehearse(place: Place, kinds: Sequence[str], rounds: int, say: Say, *, retries: bool = False) -> Campaign:
+def rehearse(lab: FaultLab, kinds: Sequence[str], rounds: int, say: Say, *, retries: bool = False) -> Campaign:
     """Do the faults of these kinds in turn, while orders are written and witnesses commit, and look for what was acknowledged.
 
     With `retries`, those that hang on it come once more in each round, with a shorter `retry_timeout`.
@@ -93,55 +92,51 @@ def rehearse(place: Place, kinds: Sequence[str], rounds: int, say: Say, *, retri
     if retries:
         turns += [(f"{name}, retry_timeout {SHORT_RETRY}", name, SHORT_RETRY) for name in kinds if name in LEASED]
     silences: dict[str, list[float]] = {title: [] for title, _name, _retry in turns}
-    database = place.database
+    database = lab.database
     with ExitStack() as stack:
         database.watch()
         stack.callback(database.watch_no_more)
         if retries:
             stack.callback(database.set_retry_timeout, USUAL_RETRY)
-        with place.ledger.Ledger(place.door.ask) as ledger:
+        with lab.ledger.Ledger(lab.door.ask) as ledger:
+            set_to = USUAL_RETRY
             for number in range(rounds):
-                usual = USUAL_RETRY
                 for title, name, retry in turns:
-                    if retry != usual:
+                    if retry != set_to:
                         database.set_retry_timeout(retry)
-                        usual = retry
-                    outcome = suffer(place, ledger, place.faults.FAULTS[name])
+                        set_to = retry
+                    outcome = suffer(lab, ledger, lab.faults.FAULTS[name])
                     silences[title].append(outcome.silence)
                     say(f"round {number + 1} of {rounds}: {title} ({outcome.host}): {outcome.silence:.1f} s")
-                if usual != USUAL_RETRY:
-                    database.set_retry_timeout(USUAL_RETRY)
         lost, (witnessed, rivals) = ledger.lost(database.kept(ledger)), database.rivals()
     return Campaign(silences, len(ledger.entries), len(ledger.refused), len(lost), witnessed, len(rivals))
 
 
-def suffer(place: Place, ledger: Any, fault: Any) -> Any:
+def suffer(lab: FaultLab, ledger: Any, fault: Any) -> Any:
     """One fault; a cluster that doesn't come back ends the campaign, for nothing after it would mean anything."""
     try:
-        outcome = place.faults.suffer(place.database, ledger, fault)
+        outcome = lab.faults.suffer(lab.database, ledger, fault)
     except AssertionError as error:
         raise BenchError(f"{fault.name} can't be tried: {error}; look at the lab with `patronictl list`.") from error
     if not outcome.whole:
-        raise BenchError(
-            f"the cluster didn't come back after {fault.name} on {outcome.host}: {place.database.members()}"
-        )
+        raise BenchError(f"the cluster didn't come back after {fault.name} on {outcome.host}: {lab.database.members()}")
     return outcome
 
 
-def hand_over(place: Place, sources: Sequence[str], say: Say) -> Handover:
+def hand_over(lab: FaultLab, sources: Sequence[str], say: Say) -> Handover:
     """Hand the lead over as a person does, under writers and readers."""
-    place.require_whole("the lead can't be handed over")
+    lab.require_whole("the lead can't be handed over")
 
     def read() -> Any:
-        return place.door.ask("/orders?limit=5", seconds=20)
+        return lab.door.ask("/orders?limit=5", seconds=20)
 
     with ExitStack() as stack:
-        ledger = stack.enter_context(place.ledger.Ledger(place.door.ask, writers=WRITERS, pause=0.1))
-        readers = [stack.enter_context(place.client.Client(read, limit=10_000)) for _ in range(READERS)]
-        place.client.eventually(lambda: len(ledger.entries) > 2 * READERS, 30)
+        ledger = stack.enter_context(lab.ledger.Ledger(lab.door.ask, writers=WRITERS, pause=0.1))
+        readers = [stack.enter_context(lab.client.Client(read, limit=10_000)) for _ in range(READERS)]
+        lab.client.eventually(lambda: len(ledger.entries) > 2 * READERS, 30)
         began = time.monotonic()
         played = play("playbooks/switchover.yml", sources, {"notice": NOTICE}, limit=LIMIT)
-        place.client.eventually(lambda: ledger.acknowledged(time.monotonic() - 2), 30)
+        lab.client.eventually(lambda: ledger.acknowledged(time.monotonic() - 2), 30)
         pause = ledger.silence(began, time.monotonic())
     if played.code:
         raise BenchError(f"switchover.yml ended with {played.code}; run it by hand, and see what it says.")
@@ -149,22 +144,22 @@ def hand_over(place: Place, sources: Sequence[str], say: Say) -> Handover:
         asked=len(ledger.entries) + len(ledger.refused) + sum(len(reader.answers) for reader in readers),
         failed=len(ledger.refused) + sum(len(reader.failures) for reader in readers),
         pause=max(pause, *(reader.longest_gap() for reader in readers)),
-        lost=len(ledger.lost(place.database.kept(ledger))),
+        lost=len(ledger.lost(lab.database.kept(ledger))),
     )
     say(f"switchover: {found.failed} of {found.asked} requests failed, longest pause {found.pause:.1f} s")
     return found
 
 
-def endure(place: Place, minutes: float, say: Say) -> Endurance:
+def endure(lab: FaultLab, minutes: float, say: Say) -> Endurance:
     """Write as fast as the lab takes it, and see that nobody gives the lead away."""
-    place.require_whole("nothing can be endured")
-    timeline, began = place.database.timeline(), time.monotonic()
-    with place.ledger.Ledger(place.door.ask, writers=FULL_LOAD, pause=0.0) as ledger:
+    lab.require_whole("nothing can be endured")
+    timeline, began = lab.database.timeline(), time.monotonic()
+    with lab.ledger.Ledger(lab.door.ask, writers=FULL_LOAD, pause=0.0) as ledger:
         while (passed := time.monotonic() - began) < 60 * minutes:
             say(f"full load for {passed / 60:.0f} of {minutes:g} minutes: {len(ledger.entries)} commits")
             time.sleep(min(60.0, 60 * minutes - passed))
         silence = ledger.silence(began, time.monotonic())
     return Endurance(
-        minutes, len(ledger.entries), len(ledger.refused), len(ledger.lost(place.database.kept(ledger))),
-        place.database.timeline() - timeline, silence,
+        minutes, len(ledger.entries), len(ledger.refused), len(ledger.lost(lab.database.kept(ledger))),
+        lab.database.timeline() - timeline, silence,
     )  # fmt: skip

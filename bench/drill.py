@@ -13,8 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.campaign import Campaign, Place, rehearse
+from bench.campaign import Campaign, FaultLab, rehearse
 from bench.harness import BenchError
+from bench.place import missing
 from bench.targets import failover
 
 OK, LOST, FAILED, INTERRUPTED = 0, 1, 2, 130
@@ -50,16 +51,16 @@ def drill(kinds: str, rounds: int) -> dict[str, Any]:
     """Do it, and return what came out."""
     if rounds < 1:
         raise BenchError(f"rounds is {rounds}; expected at least 1.")
-    if (missing := failover.missing()) is not None:
-        raise BenchError(missing)
-    place = Place()
-    chosen, load, began = choose_kinds(kinds, place.kinds), os.getloadavg()[0], time.time()
+    if (lacks := missing()) is not None:
+        raise BenchError(lacks)
+    lab = FaultLab()
+    chosen, load, began = choose_kinds(kinds, lab.kinds), os.getloadavg()[0], time.time()
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    found = rehearse(place, chosen, rounds, say)
-    return {"began": began, "load": load, "cores": os.cpu_count(), **distribution(found, place.ledger.summarise)}
+    found = rehearse(lab, chosen, rounds, say)
+    return {"began": began, "load": load, "cores": os.cpu_count(), **distribution(found, lab.ledger.summarise)}
 
 
 def choose_kinds(given: str, known: Sequence[str]) -> list[str]:

@@ -3,14 +3,12 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
-from bench.campaign import READERS, WRITERS, Campaign, Endurance, Handover, Place, endure, hand_over, rehearse
+from bench.campaign import READERS, WRITERS, Campaign, Endurance, FaultLab, Handover, endure, hand_over, rehearse
 from bench.harness import Figure, Run, Target
-from nectar_backend.errors import NectarError
-from nectar_backend.project import INVENTORIES, find_lab, require_topology
+from bench.place import TOPOLOGY, missing
+from nectar_backend.project import INVENTORIES
 
-TOPOLOGY = "ha"
 MINUTES = float(os.environ.get("NECTAR_BENCH_MINUTES", "30"))
 # Seconds: the median that a crash may take, the longest that each other kind may, and a planned switchover.
 CRASH_MEDIAN, HOST_MOST, HOST_AND_ETCD_MOST, PAUSE_MOST = 3.0, 22.0, 27.0, 2.0
@@ -30,20 +28,12 @@ HOW = (
 Summarise = Callable[[Sequence[float]], Mapping[str, float]]
 
 
-def missing() -> str | None:
-    try:
-        topology = require_topology(find_lab(os.environ, Path.home()))
-    except NectarError as error:
-        return str(error)
-    return None if topology == TOPOLOGY else "a lab of several database servers; run `make lab TOPOLOGY=ha`."
-
-
 def measure(run: Run) -> list[Figure]:
-    place = Place()
-    faults = rehearse(place, place.kinds, run.rounds, run.say, retries=True)
-    handovers = [hand_over(place, INVENTORIES[TOPOLOGY], run.say) for _ in range(run.rounds)]
-    endured = endure(place, MINUTES, run.say)
-    summarise: Summarise = place.ledger.summarise
+    lab = FaultLab()
+    faults = rehearse(lab, lab.kinds, run.rounds, run.say, retries=True)
+    handovers = [hand_over(lab, INVENTORIES[TOPOLOGY], run.say) for _ in range(run.rounds)]
+    endured = endure(lab, MINUTES, run.say)
+    summarise: Summarise = lab.ledger.summarise
     return [
         *fault_figures(faults.silences, summarise),
         *handover_figures(handovers, summarise),

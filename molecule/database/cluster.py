@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from client import eventually
-from database_faults import HOSTS, Database
+from database_faults import HOSTS, PATRONICTL, Database
 from lab import REGISTRY
 
 SOCKET = "/var/run/postgresql"
 # Whole clusters are restored on the last server; a trial of settings takes the first one that doesn't lead, which is another.
 SCRATCH, SCRATCH_SERVER = "/var/lib/postgresql/scratch/restore", HOSTS[-1]
-PATRONICTL = "patronictl --config-file /etc/patroni/config.yml"
 PROOF = "/var/lib/nectar/backups/proof.json"
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 from client import Answer, Client, eventually
 from cluster import Cluster
-from database_faults import FAULTS, HOSTS, Fault, suffer
+from database_faults import FAULTS, Fault, suffer
 from ledger import Ledger
 
 KINDS = (
@@ -61,7 +61,7 @@ def test_while_no_standby_answers_orders_are_refused_reads_go_on_and_an_alert_te
 ) -> None:
     assert eventually(cluster.whole, 180), cluster.members()
     primary, door = cluster.leader, cluster.lab.door("production")
-    standbys = [host for host in HOSTS if host != primary]
+    standbys = cluster.standbys(primary)
     began = cluster.lab.inside(primary, "date +%s").strip()
 
     def read() -> Answer:

@@ -18,6 +18,7 @@ ETCDCTL = (
     "etcdctl --endpoints https://127.0.0.1:2379 --cacert /etc/nectar/tls/ca.crt "
     "--cert /etc/nectar/tls/etcd.crt --key /etc/nectar/tls/etcd.key"
 )
+PATRONICTL = "patronictl --config-file /etc/patroni/config.yml"
 PSQL = "runuser --user postgres -- psql -X -q -A -t -h /var/run/postgresql"
 # Commits again and again and says so, in one session; where the server is a standby, or gone, it begins anew.
 WITNESS = """
@@ -70,9 +71,7 @@ class Database:
         """The members by name, as the first host that answers tells."""
         for host in HOSTS:
             try:
-                shown = self.lab.inside(
-                    host, "timeout 20 patronictl --config-file /etc/patroni/config.yml list --format json"
-                )
+                shown = self.lab.inside(host, f"timeout 20 {PATRONICTL} list --format json")
             except AssertionError:
                 continue
             return {member["Member"]: member for member in json.loads(shown or "[]")}
@@ -109,8 +108,7 @@ class Database:
 
     def set_retry_timeout(self, seconds: int) -> None:
         """Let a leader miss etcd for so long, until it is said again."""
-        setting = f"patronictl --config-file /etc/patroni/config.yml edit-config --force --quiet --set retry_timeout={seconds}"
-        self.lab.inside(HOSTS[0], f"timeout 20 {setting}")
+        self.lab.inside(HOSTS[0], f"timeout 20 {PATRONICTL} edit-config --force --quiet --set retry_timeout={seconds}")
 
     def etcd_leader(self) -> str | None:
         """The host whose member leads etcd."""
